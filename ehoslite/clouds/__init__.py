@@ -1,0 +1,56 @@
+"""The Cloud interface and the opener, which imports only the backends that the configuration names.
+
+To add a backend: a class with these methods in a file of its own here, its settings in settings.py (CLOUD_TYPES), a
+line in `open_cloud`, and a line in tests/test_cloud_contract.py, whose cases are the interface's real definition.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from ehoslite.model import Flavor, Room, Server
+from ehoslite.settings import CloudSettings, LocalCloudSettings, Settings
+
+
+class Cloud(Protocol):
+    """Where servers are made. Every method raises CloudUnreachable when the cloud does not give a whole answer."""
+
+    name: str
+
+    def flavors(self) -> tuple[Flavor, ...]:
+        """The sizes that may be made here."""
+        ...
+
+    def servers(self) -> tuple[Server, ...]:
+        """Every server that carries this pool's tags, in whatever state; never another's."""
+        ...
+
+    def room(self) -> Room:
+        """What quota and limits still allow, with what others in the project use."""
+        ...
+
+    def create(self, node: str, flavor: str, user_data: str) -> None:
+        """Make a server with the tags of the pool and of this node id; do not wait for it. Raises NoCapacity,
+        ActionFailed. After any error the server may exist all the same: the next listing tells."""
+        ...
+
+    def delete(self, server: Server) -> None:
+        """Delete the server and what was made with it. One that is gone already is a success. Raises ActionFailed."""
+        ...
+
+
+def open_cloud(name: str, settings: CloudSettings, whole: Settings) -> Cloud:
+    """The cloud of this name. Nothing is asked of it yet."""
+    if isinstance(settings, LocalCloudSettings):
+        from ehoslite.clouds.local import LocalCloud
+
+        return LocalCloud(name, settings, whole.pool)
+    raise AssertionError(f"no backend for {type(settings).__name__}")
+
+
+def open_clouds(settings: Settings) -> tuple[Cloud, ...]:
+    """The configured clouds, in their order."""
+    return tuple(open_cloud(name, cloud, settings) for name, cloud in settings.clouds.items())
+
+
+__all__ = ["Cloud", "open_cloud", "open_clouds"]

@@ -1,0 +1,379 @@
+"""The nouns and verbs: what a pass sees, remembers, decides and what came of it. Values only, no behaviour of the edge.
+
+Units, everywhere: cpus in cores, memory in MB and disk in KiB (as RequestMemory and RequestDisk of HTCondor), gpus in
+devices, time in epoch seconds, durations in seconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+UNLIMITED = 10**15
+
+
+class VmState(StrEnum):
+    """What the cloud says of a server, in six words."""
+
+    BOOTING = "booting"
+    ACTIVE = "active"
+    STOPPED = "stopped"
+    ERROR = "error"
+    DELETING = "deleting"
+    UNKNOWN = "unknown"
+
+
+class CondorState(StrEnum):
+    """What the startd's ads say of a node; derived from what is seen, never assigned."""
+
+    ABSENT = "absent"  # never seen in the collector
+    IDLE = "idle"
+    BUSY = "busy"
+    DRAINING = "draining"
+    DRAINED = "drained"
+    LOST = "lost"  # seen before, silent now
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Resources:
+    """An amount of machine: what a job requests, what a slot has free, what a flavor gives."""
+
+    cpus: float = 0
+    memory: float = 0
+    disk: float = 0
+    gpus: float = 0
+
+    def __add__(self, other: Resources) -> Resources:
+        return Resources(
+            self.cpus + other.cpus, self.memory + other.memory, self.disk + other.disk, self.gpus + other.gpus
+        )
+
+    def __sub__(self, other: Resources) -> Resources:
+        return Resources(
+            self.cpus - other.cpus, self.memory - other.memory, self.disk - other.disk, self.gpus - other.gpus
+        )
+
+    def __mul__(self, times: int) -> Resources:
+        return Resources(self.cpus * times, self.memory * times, self.disk * times, self.gpus * times)
+
+    def holds(self, request: Resources) -> int:
+        """How many requests fit side by side into this room."""
+        times = UNLIMITED
+        for have, want in self.against(request):
+            if want > 0:
+                times = min(times, int(have // want) if have > 0 else 0)
+        return times
+
+    def lacking(self, request: Resources) -> list[str]:
+        """The names of the resources of which `request` wants more than there is."""
+        names = ("cpus", "memory", "disk", "gpus")
+        return [name for name, (have, want) in zip(names, self.against(request), strict=True) if want > have]
+
+    def against(self, request: Resources) -> tuple[tuple[float, float], ...]:
+        """Pairs of (have, want), a pair for each resource."""
+        return (
+            (self.cpus, request.cpus),
+            (self.memory, request.memory),
+            (self.disk, request.disk),
+            (self.gpus, request.gpus),
+        )
+
+    def __str__(self) -> str:
+        text = f"{self.cpus:g} cpus, {self.memory:g} MB, {self.disk / 1048576:.3g} GB disk"
+        return f"{text}, {self.gpus:g} gpus" if self.gpus else text
+
+
+@dataclass(frozen=True, slots=True)
+class Flavor:
+    """A size of server that a cloud offers; `price` is per hour in whatever money the configuration uses."""
+
+    cloud: str
+    name: str
+    resources: Resources
+    price: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """What is left of a cloud's quota and of our own limits there, in servers, cores and MB of memory."""
+
+    instances: float = UNLIMITED
+    cores: float = UNLIMITED
+    memory: float = UNLIMITED
+
+    def holds(self, flavor: Flavor) -> int:
+        """How many servers of this flavor the quota still allows."""
+        needs = ((self.instances, 1), (self.cores, flavor.resources.cpus), (self.memory, flavor.resources.memory))
+        return int(min(max(left, 0) // need if need else UNLIMITED for left, need in needs))
+
+    def less(self, flavor: Flavor, servers: int = 1) -> Room:
+        """The room that is left when `servers` of this flavor have been made."""
+        return Room(
+            self.instances - servers,
+            self.cores - flavor.resources.cpus * servers,
+            self.memory - flavor.resources.memory * servers,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A server of ours as its cloud lists it. `node` is the node id from its tags; `fault` the cloud's own words."""
+
+    cloud: str
+    id: str
+    node: str
+    flavor: str
+    vm_state: VmState
+    created: float
+    fault: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """A slot ad, reduced. `node`, `pool` and `cloud` are what our execute template advertises, empty on foreign nodes.
+
+    `job_starts` counts the jobs that the startd has started: a job that came and went between two passes shows in it.
+    """
+
+    name: str
+    machine: str
+    state: str
+    activity: str
+    kind: str  # Static, Partitionable or Dynamic
+    free: Resources
+    total: Resources
+    node: str = ""
+    pool: str = ""
+    cloud: str = ""
+    drain_reason: str = ""
+    draining: bool = False
+    accepts_jobs: bool = True
+    job_starts: int = 0
+    started: float = 0.0
+    heard: float = 0.0
+
+    @property
+    def claimed(self) -> bool:
+        """Whether a schedd holds it: a job runs here, ran just now, or is about to."""
+        return self.state in {"Claimed", "Preempting", "Matched"}
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """Idle jobs that ask for the same: one ad of the GroupBy query, summed over the schedds."""
+
+    request: Resources
+    count: int
+    requirements: str = ""
+
+    def __str__(self) -> str:
+        return str(self.request)
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """Idle jobs whose requests do not come to numbers; the negotiator cannot place them either."""
+
+    count: int
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """The idle jobs of the whole pool, and the schedds that did not say theirs (name -> why)."""
+
+    shapes: tuple[Shape, ...] = ()
+    unreadable: tuple[Unreadable, ...] = ()
+    silent: Mapping[str, str] = field(default_factory=dict)
+    running: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class CloudView:
+    """What one cloud answered. `fault` is empty when the answer is whole; else nothing in it may be relied upon."""
+
+    name: str
+    flavors: tuple[Flavor, ...] = ()
+    servers: tuple[Server, ...] = ()
+    room: Room = Room()
+    fault: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """Everything one pass has seen. `collector_since` is when the collector started: a young one knows few nodes."""
+
+    now: float
+    clouds: tuple[CloudView, ...]
+    slots: tuple[Slot, ...]
+    demand: Demand
+    collector_since: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Remembered:
+    """What earlier passes saw of a node: history that no ad carries. Losing it costs time, never a node or a job."""
+
+    node: str
+    cloud: str
+    flavor: str
+    first_seen: float
+    created_here: bool = False  # made by a pass that this memory knows of
+    joined: float = 0.0  # when its startd was first seen, 0 if never
+    heard: float = 0.0  # when its startd was last heard
+    idle_since: float = 0.0  # since when it has been seen idle without a break, 0 if it is not
+    job_starts: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """ "I am about to create this node in this cloud", written before the call."""
+
+    node: str
+    cloud: str
+    flavor: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What the state file holds for the decisions: nodes seen, intents still open."""
+
+    nodes: Mapping[str, Remembered] = field(default_factory=dict)
+    intents: Mapping[str, Intent] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A server of ours joined to its startd's ads and to what is remembered of it."""
+
+    id: str
+    cloud: str
+    flavor: str
+    vm_state: VmState
+    condor_state: CondorState
+    resources: Resources
+    servers: tuple[Server, ...] = ()
+    slots: tuple[Slot, ...] = ()
+    created: float = 0.0
+    joined: float = 0.0
+    heard: float = 0.0
+    idle_since: float = 0.0
+    created_here: bool = False
+    drained_by_us: bool = False
+
+    @property
+    def machine(self) -> str:
+        """The Machine of its startd, empty while it has none in the collector."""
+        return self.slots[0].machine if self.slots else ""
+
+    @property
+    def claimed(self) -> bool:
+        """Whether any slot of it is claimed, as far as the collector knows."""
+        return any(slot.claimed for slot in self.slots)
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why: a code that programs read (docs/reasons.md lists them) and a sentence that a person reads."""
+
+    code: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Create:
+    """Make one server of this flavor; its node id is chosen when the intent is written."""
+
+    flavor: Flavor
+    reason: Reason
+    verb = "create"
+
+    @property
+    def subject(self) -> str:
+        return f"{self.flavor.cloud}/{self.flavor.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Drain:
+    """Ask the startd to take no more jobs, if it judges itself idle."""
+
+    node: Node
+    reason: Reason
+    verb = "drain"
+
+    @property
+    def subject(self) -> str:
+        return self.node.id
+
+
+@dataclass(frozen=True, slots=True)
+class Undrain:
+    """Take a draining node back: jobs wait for it."""
+
+    node: Node
+    reason: Reason
+    verb = "undrain"
+
+    @property
+    def subject(self) -> str:
+        return self.node.id
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    """Delete the node's servers and what was made with them, then its ads. `drained` says that it must be seen
+    Drained/Idle once more right before."""
+
+    node: Node
+    reason: Reason
+    drained: bool = False
+    verb = "delete"
+
+    @property
+    def subject(self) -> str:
+        return self.node.id
+
+
+@dataclass(frozen=True, slots=True)
+class Forget:
+    """Invalidate the ads that a node left in the collector though its server is gone."""
+
+    node: Node
+    reason: Reason
+    verb = "forget"
+
+    @property
+    def subject(self) -> str:
+        return self.node.id
+
+
+Action = Create | Drain | Undrain | Delete | Forget
+
+
+@dataclass(frozen=True, slots=True)
+class HoldBack:
+    """Something that was not done, and why: a shape, a node or a cloud is its subject."""
+
+    subject: str
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a pass means to do, and what it does not."""
+
+    actions: tuple[Action, ...] = ()
+    held: tuple[HoldBack, ...] = ()
+    nodes: tuple[Node, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of one action: `error` is empty on success; `node` is the id that a creation was given."""
+
+    action: Action
+    node: str
+    error: str = ""
+    harmless: bool = False  # not done, and that is a normal outcome (the node got a job in between)

@@ -1,0 +1,172 @@
+"""Joins servers, startds and memory into nodes. States are derived here from what is seen; nothing assigns them."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+
+from ehoslite.model import (
+    CondorState,
+    Intent,
+    Memory,
+    Node,
+    Remembered,
+    Resources,
+    Server,
+    Slot,
+    VmState,
+    World,
+)
+from ehoslite.settings import Settings
+
+# Every drain of ours carries this reason, so that a drain by an administrator is told from ours and left alone.
+DRAIN_REASON = "ehoslite: retired"
+
+# Our template lets a startd report every 60 s; three missed reports and an ad is no sign of life any more.
+FRESH = 180.0
+
+
+def slots_by_node(world: World, pool: str) -> dict[str, tuple[Slot, ...]]:
+    """The slots of our nodes by node id; joined by what the node advertises, never by host name."""
+    found: defaultdict[str, list[Slot]] = defaultdict(list)
+    for slot in world.slots:
+        if slot.node and slot.pool == pool:
+            found[slot.node].append(slot)
+    return {node: tuple(sorted(slots, key=lambda slot: slot.name)) for node, slots in found.items()}
+
+
+def servers_by_node(world: World) -> dict[str, tuple[Server, ...]]:
+    """Our servers by node id, of the clouds that answered; oldest first."""
+    found: defaultdict[str, list[Server]] = defaultdict(list)
+    for cloud in world.clouds:
+        if not cloud.fault:
+            for server in cloud.servers:
+                found[server.node].append(server)
+    return {node: tuple(sorted(servers, key=lambda server: server.created)) for node, servers in found.items()}
+
+
+def last_heard(slots: Iterable[Slot]) -> float:
+    """When the collector last heard any of these slots; 0 if there are none."""
+    return max((slot.heard for slot in slots), default=0.0)
+
+
+def condor_state(slots: Sequence[Slot], joined: float, now: float, silence: float) -> CondorState:
+    """What the ads say of a node. `silence` is the age in seconds beyond which an ad is no sign of life."""
+    if not slots:
+        return CondorState.LOST if joined else CondorState.ABSENT
+    if now - last_heard(slots) > silence:
+        return CondorState.LOST
+    if all(slot.state == "Drained" and slot.activity == "Idle" for slot in slots):
+        return CondorState.DRAINED
+    if any(slot.draining or slot.state == "Drained" for slot in slots):
+        return CondorState.DRAINING
+    if any(slot.claimed or slot.kind == "Dynamic" for slot in slots):
+        return CondorState.BUSY
+    return CondorState.IDLE
+
+
+def vm_state(servers: Sequence[Server]) -> VmState:
+    """The state of a node's server; of several (which should not be) the oldest speaks."""
+    return servers[0].vm_state if servers else VmState.UNKNOWN
+
+
+def remember(memory: Memory, world: World, settings: Settings) -> Memory:
+    """The memory with what this pass has seen: nodes noted, intents settled, what is gone forgotten. Pure."""
+    slots, servers = slots_by_node(world, settings.pool), servers_by_node(world)
+    answered = {cloud.name for cloud in world.clouds if not cloud.fault}
+    configured = {cloud.name for cloud in world.clouds}
+    nodes: dict[str, Remembered] = {}
+    for node in sorted({*servers, *memory.nodes, *slots}):
+        seen = _remember_node(node, memory, servers.get(node, ()), slots.get(node, ()), world, settings)
+        unlisted = node not in servers and (seen.cloud in answered or seen.cloud not in configured)
+        if not unlisted or world.now - seen.heard <= FRESH:
+            nodes[node] = seen
+    return Memory(nodes, _open_intents(memory.intents, nodes, answered, world.now, settings))
+
+
+def _remember_node(
+    node: str, memory: Memory, servers: Sequence[Server], slots: Sequence[Slot], world: World, settings: Settings
+) -> Remembered:
+    cloud = servers[0].cloud if servers else slots[0].cloud if slots else ""
+    flavor = servers[0].flavor if servers else ""
+    past = memory.nodes.get(node) or Remembered(node, cloud, flavor, world.now, created_here=node in memory.intents)
+    if not slots:
+        return past
+    state = condor_state(slots, past.joined, world.now, settings.condor.collector_warmup)
+    starts = sum(slot.job_starts for slot in slots)
+    still = past.idle_since > 0 and past.job_starts == starts
+    return replace(
+        past,
+        joined=past.joined or world.now,
+        heard=max(past.heard, last_heard(slots)),
+        idle_since=(past.idle_since if still else world.now) if state is CondorState.IDLE else 0.0,
+        job_starts=starts,
+    )
+
+
+def _open_intents(
+    intents: Mapping[str, Intent], nodes: Mapping[str, Remembered], answered: set[str], now: float, settings: Settings
+) -> dict[str, Intent]:
+    """An intent is settled by the listing of its node, or by its absence from a whole listing long enough after."""
+    return {
+        node: intent
+        for node, intent in intents.items()
+        if node not in nodes
+        and not (intent.cloud in answered and not 0 <= now - intent.at < settings.scaling.intent_timeout)
+    }
+
+
+def join(world: World, memory: Memory, settings: Settings) -> tuple[Node, ...]:
+    """Every node of ours: listed, remembered of a silent cloud, seen only as ads, or only intended yet."""
+    slots, servers = slots_by_node(world, settings.pool), servers_by_node(world)
+    sizes = {(flavor.cloud, flavor.name): flavor.resources for cloud in world.clouds for flavor in cloud.flavors}
+    nodes = [
+        _node(node, memory, servers.get(node, ()), slots.get(node, ()), sizes, world, settings)
+        for node in sorted({*servers, *slots, *memory.nodes})
+    ]
+    intended = [
+        Node(
+            intent.node,
+            intent.cloud,
+            intent.flavor,
+            VmState.BOOTING,
+            CondorState.ABSENT,
+            sizes.get((intent.cloud, intent.flavor), Resources()),
+            created=intent.at,
+            created_here=True,
+        )
+        for intent in memory.intents.values()
+        if intent.node not in servers and intent.node not in slots
+    ]
+    return (*nodes, *sorted(intended, key=lambda node: node.id))
+
+
+def _node(
+    node: str,
+    memory: Memory,
+    servers: tuple[Server, ...],
+    slots: tuple[Slot, ...],
+    sizes: Mapping[tuple[str, str], Resources],
+    world: World,
+    settings: Settings,
+) -> Node:
+    past = memory.nodes.get(node) or Remembered(node, slots[0].cloud if slots else "", "", world.now)
+    flavor = servers[0].flavor if servers else past.flavor
+    cloud = servers[0].cloud if servers else past.cloud
+    return Node(
+        node,
+        cloud,
+        flavor,
+        vm_state(servers),
+        condor_state(slots, past.joined, world.now, settings.condor.collector_warmup),
+        sizes.get((cloud, flavor), Resources()),
+        servers,
+        slots,
+        past.first_seen,
+        past.joined,
+        past.heard,
+        past.idle_since,
+        past.created_here,
+        bool(slots) and all(slot.drain_reason.startswith(DRAIN_REASON) for slot in slots),
+    )

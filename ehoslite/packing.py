@@ -1,0 +1,90 @@
+"""Packs idle jobs, in counts, onto room: free slots first, then booting and draining nodes, then new ones. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import IntEnum
+from math import ceil
+
+from ehoslite.model import Flavor, Resources, Shape
+
+
+class Rank(IntEnum):
+    """Which room is filled first: what runs, then what boots, then what can be taken back, then what must be made."""
+
+    PARTLY_USED = 0
+    EMPTY = 1
+    BOOTING = 2
+    DRAINING = 3
+    NEW = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Space:
+    """Room on one slot or node. `owner` is the node id, or the flavor's cloud and name for a new node."""
+
+    rank: Rank
+    free: Resources
+    owner: str
+
+
+def dominant_share(request: Resources, largest: Resources) -> float:
+    """The largest share that a request takes of any resource of the largest flavor (dominant resource)."""
+    return max((want / have if have > 0 else want) for have, want in largest.against(request))
+
+
+def largest_first(shapes: Iterable[Shape], flavors: Iterable[Flavor]) -> list[Shape]:
+    """Shapes in the order in which they are packed; it does not depend on the order in which they came."""
+    sizes = [flavor.resources for flavor in flavors] or [Resources(1, 1024, 1048576, 1)]
+    largest = Resources(*(max(amounts) for amounts in zip(*(astuple(size) for size in sizes), strict=True)))
+    return sorted(
+        shapes, key=lambda shape: (-dominant_share(shape.request, largest), shape.request, shape.requirements)
+    )
+
+
+def astuple(resources: Resources) -> tuple[float, float, float, float]:
+    """The four amounts; dataclasses.astuple copies deeply and costs ten times as much."""
+    return resources.cpus, resources.memory, resources.disk, resources.gpus
+
+
+class Packing:
+    """Rooms that fill up. Equal rooms are one group, so the cost grows with distinct rooms and shapes, not with nodes
+    and jobs. Within a rank the tightest room is filled first (depth first: it leaves whole nodes idle, to be retired).
+    """
+
+    def __init__(self, spaces: Iterable[Space]) -> None:
+        self.used: Counter[str] = Counter()  # jobs placed, by owner
+        self._groups: defaultdict[tuple[Rank, Resources], list[str]] = defaultdict(list)
+        for space in spaces:
+            self.add(space)
+
+    def add(self, space: Space) -> None:
+        """One more room."""
+        self._groups[space.rank, space.free].append(space.owner)
+
+    def place(self, request: Resources, count: int) -> Counter[Rank]:
+        """Place up to `count` jobs; gives how many found room in each rank."""
+        placed: Counter[Rank] = Counter()
+        for rank, free in sorted(self._groups):
+            left = count - placed.total()
+            times = free.holds(request)
+            if not left or not times:
+                continue
+            owners = self._groups.pop((rank, free))
+            placed[rank] += self._fill(rank, free, owners, request, times, left)
+        return placed
+
+    def _fill(self, rank: Rank, free: Resources, owners: list[str], request: Resources, times: int, count: int) -> int:
+        """Fill this group's rooms one after the other; what is left of each joins the group of its new size."""
+        touched = min(len(owners), ceil(count / times))
+        if owners[touched:]:
+            self._groups[rank, free] = owners[touched:]
+        left = count
+        for owner in owners[:touched]:
+            jobs = min(times, left)
+            left -= jobs
+            self.used[owner] += jobs
+            self._groups[rank, free - request * jobs].append(owner)
+        return count - left

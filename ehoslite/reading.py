@@ -1,0 +1,223 @@
+"""Turns YAML nodes into the dataclasses of settings.py, by their types, collecting every fault on the way."""
+
+from __future__ import annotations
+
+import re
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import MISSING, fields, is_dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from ehoslite.errors import Fault
+from ehoslite.settings import CLOUD_TYPES, CloudSettings, Megabytes, Option, Place, Seconds
+
+UNREADABLE = object()
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+_SIZES = {"": 1, "mb": 1, "m": 1, "gb": 1024, "g": 1024, "tb": 1048576, "t": 1048576}
+
+
+class Spot(tuple[str, ...]):
+    """A path in the document; prints as clouds.here.flavors[0].cpus."""
+
+    def __truediv__(self, part: str | int) -> Spot:
+        return Spot((*self, f"[{part}]" if isinstance(part, int) else str(part)))
+
+    def __str__(self) -> str:
+        return ".".join(self).replace(".[", "[")
+
+
+class Reader:
+    """Reads one document. `faults` fills as it goes; `secrets_seen` names the secret options that were given."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.faults: list[Fault] = []
+        self.secrets_seen: list[str] = []
+
+    def fault(self, node: yaml.Node, spot: Spot, what: str) -> object:
+        """Note a fault at this node; gives the value that stands for "could not be read"."""
+        self.faults.append(Fault(f"{self.path}:{node.start_mark.line + 1}", str(spot), what))
+        return UNREADABLE
+
+    def read(self, node: yaml.Node, kind: Any, spot: Spot, known: Option | None = None) -> Any:
+        """The node as a value of this type, or UNREADABLE after noting what is wrong."""
+        origin = typing.get_origin(kind)
+        if kind == CloudSettings:
+            return self._cloud(node, spot)
+        if is_dataclass(kind) and isinstance(kind, type):
+            return self._section(node, kind, spot)
+        if origin in (typing.Union, types.UnionType):
+            wanted = next(part for part in typing.get_args(kind) if part is not type(None))
+            return None if _is_null(node) else self.read(node, wanted, spot, known)
+        if origin is Literal:
+            return self._one_of(node, typing.get_args(kind), spot)
+        if origin is tuple:
+            return self._list(node, typing.get_args(kind)[0], spot)
+        if origin in (Mapping, dict):
+            return self._mapping(node, typing.get_args(kind)[1], spot)
+        return self._scalar(node, kind, spot, known or Option(""))
+
+    def _pairs(self, node: yaml.Node, spot: Spot, what: str) -> list[tuple[str, yaml.Node, yaml.Node]] | None:
+        if not isinstance(node, yaml.MappingNode):
+            self.fault(node, spot, f"must be a mapping of {what}, not {_describe(node)}")
+            return None
+        pairs: list[tuple[str, yaml.Node, yaml.Node]] = []
+        for key, value in node.value:
+            name = str(key.value)
+            if any(name == other for other, _, _ in pairs):
+                self.fault(key, spot / name, "is given twice")
+            pairs.append((name, key, value))
+        return pairs
+
+    def _section(self, node: yaml.Node, kind: type[Any], spot: Spot) -> Any:
+        pairs = [] if _is_null(node) and spot else self._pairs(node, spot, "options")
+        if pairs is None:
+            return UNREADABLE
+        hints = typing.get_type_hints(kind)
+        known = {entry.name: entry for entry in fields(kind)}
+        values: dict[str, Any] = {}
+        for name, key, value in pairs:
+            if name not in known:
+                self.fault(key, spot / name, _unknown(name, list(known)))
+                continue
+            choice: Option = known[name].metadata["option"]
+            if choice.secret and not _is_empty(value):
+                self.secrets_seen.append(str(spot / name))
+            values[name] = self.read(value, hints[name], spot / name, choice)
+        for entry in known.values():
+            if entry.default is MISSING and entry.default_factory is MISSING and entry.name not in values:
+                self.fault(node, spot / entry.name, f"is missing: {entry.metadata['option'].help}")
+                values[entry.name] = UNREADABLE
+        good = {name: value for name, value in values.items() if value is not UNREADABLE}
+        return kind(**good) if len(good) == len(values) else UNREADABLE
+
+    def _cloud(self, node: yaml.Node, spot: Spot) -> Any:
+        pairs = self._pairs(node, spot, "options")
+        if pairs is None:
+            return UNREADABLE
+        given = next((value for name, _, value in pairs if name == "type"), None)
+        name = str(given.value) if given is not None else "local"
+        if given is None or name not in CLOUD_TYPES:
+            return self.fault(given or node, spot / "type", f"must be one of {', '.join(CLOUD_TYPES)}")
+        return self._section(node, CLOUD_TYPES[name], spot)
+
+    def _list(self, node: yaml.Node, kind: Any, spot: Spot) -> Any:
+        if not isinstance(node, yaml.SequenceNode):
+            return self.fault(node, spot, f"must be a list, not {_describe(node)}")
+        values = tuple(self.read(part, kind, spot / index) for index, part in enumerate(node.value))
+        return UNREADABLE if UNREADABLE in values else values
+
+    def _mapping(self, node: yaml.Node, kind: Any, spot: Spot) -> Any:
+        pairs = self._pairs(node, spot, "names")
+        if pairs is None:
+            return UNREADABLE
+        values = {}
+        for name, key, value in pairs:
+            if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}", name):
+                self.fault(key, spot / name, "a name is 1 to 64 letters, digits, '_', '-' or '.'")
+            values[name] = self.read(value, kind, spot / name)
+        return UNREADABLE if UNREADABLE in values.values() else values
+
+    def _one_of(self, node: yaml.Node, allowed: tuple[str, ...], spot: Spot) -> Any:
+        value = _plain(node)
+        return value if value in allowed else self.fault(node, spot, f"must be one of {', '.join(allowed)}")
+
+    def _scalar(self, node: yaml.Node, kind: Any, spot: Spot, known: Option) -> Any:
+        read, what = {
+            Seconds: (seconds, "a time such as 300, 5m or 1h 30m"),
+            Megabytes: (megabytes, "an amount such as 2048 (MB) or 2 GB"),
+            Place: (self._place, "a path"),
+            bool: (_bool, "true or false"),
+            int: (_int, "a whole number"),
+            float: (_float, "a number"),
+            str: (_str, "text"),
+        }[kind]
+        value = read(node.value) if isinstance(node, yaml.ScalarNode) and not _is_null(node) else None
+        if value is None:
+            return self.fault(node, spot, f"must be {what}{_limits(known)}, not {_describe(node)}")
+        return value if _allowed(value, known) else self.fault(node, spot, f"must be {what}{_limits(known)}")
+
+    def _place(self, text: str) -> Path | None:
+        """Relative paths start from the configuration's folder: a pass has no working directory to speak of."""
+        if not text or "\0" in text:
+            return None
+        return (self.path.absolute().parent / Path(text).expanduser()).absolute()
+
+
+def seconds(text: str) -> Seconds | None:
+    """300, 5m, 1h 30m and the like; None if it is none of these."""
+    if re.fullmatch(r"-?\d+(\.\d+)?", text.strip()):
+        return Seconds(float(text))
+    if not re.fullmatch(r"(\s*\d+(\.\d+)?\s*[smhdw])+\s*", text):
+        return None
+    return Seconds(sum(float(number) * _UNITS[unit] for number, unit in re.findall(r"([\d.]+)\s*([smhdw])", text)))
+
+
+def megabytes(text: str) -> Megabytes | None:
+    """2048, 2 GB, 1.5TB and the like; None if it is none of these."""
+    match = re.fullmatch(r"\s*(-?\d+(?:\.\d+)?)\s*([a-z]*)\s*", text.lower())
+    if match is None or match[2] not in _SIZES:
+        return None
+    return Megabytes(int(float(match[1]) * _SIZES[match[2]]))
+
+
+def _bool(text: str) -> bool | None:
+    return {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}.get(text.lower())
+
+
+def _int(text: str) -> int | None:
+    return int(text) if re.fullmatch(r"-?\d{1,12}", text) else None
+
+
+def _float(text: str) -> float | None:
+    return float(text) if re.fullmatch(r"-?\d+(\.\d+)?", text) else None
+
+
+def _str(text: str) -> str | None:
+    return text if not any(ord(letter) < 32 for letter in text) else None
+
+
+def _allowed(value: Any, known: Option) -> bool:
+    if known.pattern and not re.fullmatch(known.pattern, str(value)):
+        return False
+    low = known.at_least is None or value >= known.at_least
+    return low and (known.at_most is None or value <= known.at_most)
+
+
+def _limits(known: Option) -> str:
+    parts = [known.pattern_help] if known.pattern_help else []
+    parts += [f"at least {known.at_least:g}"] if known.at_least is not None else []
+    parts += [f"at most {known.at_most:g}"] if known.at_most is not None else []
+    return f", {' and '.join(parts)}" if parts else ""
+
+
+def _plain(node: yaml.Node) -> Any:
+    return node.value if isinstance(node, yaml.ScalarNode) else None
+
+
+def _is_null(node: yaml.Node) -> bool:
+    return isinstance(node, yaml.ScalarNode) and node.tag.endswith(":null")
+
+
+def _is_empty(node: yaml.Node) -> bool:
+    return _is_null(node) or not node.value
+
+
+def _describe(node: yaml.Node) -> str:
+    if isinstance(node, yaml.MappingNode):
+        return "a mapping"
+    if isinstance(node, yaml.SequenceNode):
+        return "a list"
+    return "nothing" if _is_null(node) else f"{str(node.value)[:60]!r}"
+
+
+def _unknown(name: str, known: list[str]) -> str:
+    near = get_close_matches(name, known, 1)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    return f"no such option{hint} (known here: {', '.join(sorted(known))})"

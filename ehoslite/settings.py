@@ -1,0 +1,220 @@
+"""Every option, once: its type, default, help, check and sample. config.py reads YAML into these; docs list them.
+
+A field's type tells how it is read: `Seconds` takes 300, "5m" or "1h 30m"; `Megabytes` takes 2048 or "2 GB".
+`Place` is a path, relative ones being taken from the folder of the configuration file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, field
+from pathlib import Path
+from typing import Any, Literal, NewType
+
+Seconds = NewType("Seconds", float)
+Megabytes = NewType("Megabytes", int)
+Place = NewType("Place", Path)
+
+MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
+
+# HTCondor's JOB_DEFAULT_LEASE_DURATION: so long a schedd waits for a silent startd before it starts the job elsewhere.
+JOB_LEASE = 2400.0
+
+
+@dataclass(frozen=True)
+class Option:
+    """What is known of an option beside its type and default; `shown` stands for a default that the machine makes."""
+
+    help: str
+    at_least: float | None = None
+    at_most: float | None = None
+    one_of: tuple[str, ...] = ()
+    pattern: str = ""
+    pattern_help: str = ""
+    secret: bool = False
+    sample: Any = None
+    shown: str = ""
+
+
+def option(help: str, default: Any = MISSING, *, factory: Any = MISSING, **more: Any) -> Any:  # noqa: A002
+    """A dataclass field that carries an Option; without a default the option must be given."""
+    metadata = {"option": Option(help, **more)}
+    if factory is not MISSING:
+        return field(default_factory=factory, metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+NAME = {
+    "pattern": r"[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?",
+    "pattern_help": "1 to 32 lower-case letters, digits and inner hyphens",
+}
+
+
+@dataclass(frozen=True)
+class CondorSettings:
+    """The HTCondor pool."""
+
+    config: Place | None = option(
+        "CONDOR_CONFIG to use; its identity needs READ and ADMINISTRATOR at the collector and READ at the schedds. "
+        "Default: the environment's, else HTCondor's own search",
+        None,
+        sample="/etc/condor/condor_config",
+    )
+    tools: Place | None = option(
+        "folder of condor_drain and condor_token_fetch, if they are not on PATH", None, sample="/usr/bin"
+    )
+    collector: str = option(
+        "HOST[:PORT] at which nodes reach the collector. Default: COLLECTOR_HOST of the configuration above",
+        "",
+        sample="cm.example.org:9618",
+    )
+    domain: str = option("TRUST_DOMAIN of the pool's tokens. Default: as in the configuration above", "")
+    node_domain: str = option(
+        "domain that completes a node's name in its ads: Machine is NODE.DOMAIN",
+        "nodes.ehos",
+        pattern=r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?",
+        pattern_help="a DNS domain",
+    )
+    query_timeout: Seconds = option(
+        "how long to wait for the collector or one schedd before calling it silent", Seconds(10), at_least=0.1
+    )
+    collector_warmup: Seconds = option(
+        "how long a restarted collector is not believed when it misses a node; nodes report every minute or when "
+        "their state changes, foreign configurations every 5 minutes",
+        Seconds(10 * MINUTE),
+        at_least=0,
+    )
+    token_source: Literal["fetch", "create"] = option(
+        "how a node's token is made. fetch: condor_token_fetch, no key needed, the token carries our identity with "
+        "the rights of a node only; create: condor_token_create with the pool's signing key, the token carries the "
+        "identity node-NAME",
+        "fetch",
+    )
+    token_key: Place | None = option(
+        "signing key for token_source: create (readable by this user alone)",
+        None,
+        sample="/etc/condor/passwords.d/POOL",
+    )
+    token_lifetime: Seconds = option(
+        "how long a node's token lets it join the pool; a running node outlives it, a rebooted one does not",
+        Seconds(30 * DAY),
+        at_least=60,
+    )
+    retirement: Seconds = option(
+        "MAXJOBRETIREMENTTIME of the nodes: how long a drain lets running jobs go on. Without it a drain kills",
+        Seconds(30 * DAY),
+        at_least=HOUR,
+    )
+
+
+@dataclass(frozen=True)
+class ScalingSettings:
+    """How many nodes, and for how long."""
+
+    nodes_min: int = option("nodes to keep, whatever the queue", 0, at_least=0)
+    nodes_max: int = option("never more nodes than this, booting, stopped and failed ones included", 10, at_least=0)
+    nodes_spare: int = option("idle nodes to keep ready beyond what the queue needs", 0, at_least=0)
+    idle_timeout: Seconds = option("a node idle for so long is retired", Seconds(5 * MINUTE), at_least=0)
+    boot_timeout: Seconds = option(
+        "a new node that has not joined the pool after so long is replaced", Seconds(15 * MINUTE), at_least=1
+    )
+    lost_timeout: Seconds = option(
+        "a node that joined and fell silent is replaced after so long: the job lease (40 min) and a margin, so that "
+        "no schedd waits for it any more",
+        Seconds(JOB_LEASE + 10 * MINUTE),
+        at_least=1,
+    )
+    intent_timeout: Seconds = option(
+        "an intended node that no listing has shown for so long was never made", Seconds(MINUTE), at_least=0
+    )
+    node_allocation: Literal["fill-first"] = option(
+        "which cloud gets the next node. fill-first: the first in the order of the configuration with room",
+        "fill-first",
+    )
+
+
+def default_state_path() -> Place:
+    """In a checkout its state/; else systemd's StateDirectory, where a person's passes find it too."""
+    checkout = Path(__file__).resolve().parent.parent / "state"
+    folder = Path("/var/lib/ehoslite")
+    return Place((checkout if (checkout / "README.md").exists() else folder) / "state.json")
+
+
+@dataclass(frozen=True)
+class RecordSettings:
+    """The memory between passes."""
+
+    path: Place = option(
+        "the TinyDB file; its folder is made if need be. Losing it loses history, never a node or a job",
+        factory=default_state_path,
+        shown="/var/lib/ehoslite/state.json",
+    )
+    retention: Seconds = option("how long passes are kept in the history", Seconds(7 * DAY), at_least=0)
+    retention_passes: int = option("at most so many passes are kept in the history", 2000, at_least=1)
+
+
+@dataclass(frozen=True)
+class FlavorSettings:
+    """A size of node on the local cloud."""
+
+    name: str = option("its name", sample="small", **NAME)
+    cpus: int = option("cores", 1, at_least=1)
+    memory: Megabytes = option("memory", Megabytes(1024), at_least=64)
+    disk: Megabytes = option("disk", Megabytes(10240), at_least=64)
+    gpus: int = option("GPUs (pretended)", 0, at_least=0)
+    price: float = option("price per hour", 0.0, at_least=0)
+
+
+@dataclass(frozen=True)
+class LocalQuota:
+    """Limits of the local cloud; beyond them it refuses, as OpenStack does."""
+
+    instances: int = option("servers", 20, at_least=0)
+    cores: int = option("cores of all servers", 1000, at_least=0)
+    memory: Megabytes = option("memory of all servers", Megabytes(1_000_000), at_least=0)
+
+
+@dataclass(frozen=True)
+class LocalCloudSettings:
+    """Nodes as process groups on this machine: each a real condor_master and startd. For laptops, demos and tests."""
+
+    directory: Place = option("folder in which the nodes live", sample="/var/lib/ehoslite/nodes")
+    type: Literal["local"] = option("the kind of cloud", "local")
+    flavors: tuple[FlavorSettings, ...] = option(
+        "sizes of node", factory=lambda: (FlavorSettings(name="small"),), sample=({"name": "small", "cpus": 1},)
+    )
+    quota: LocalQuota = option("limits", factory=LocalQuota)
+    boot_delay: Seconds = option("how long a node takes before its startd starts", Seconds(0), at_least=0)
+    user: str = option("account that runs the nodes when we are root", "nobody")
+    release: Place | None = option(
+        "HTCondor's installation (the folder above sbin/condor_master). Default: the one on PATH", None, sample="/usr"
+    )
+    template: Place = option("user data of a node, with {tags}", Place(Path("execute.yaml")))
+
+
+CloudSettings = LocalCloudSettings
+CLOUD_TYPES: Mapping[str, type[CloudSettings]] = {"local": LocalCloudSettings}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The whole configuration."""
+
+    pool: str = option(
+        "name of the pool: it tags every server of ours and names the nodes. Two pools in one project need two names",
+        sample="demo",
+        **NAME,
+    )
+    clouds: Mapping[str, CloudSettings] = option("the clouds in the order in which they fill", sample="here")
+    deadline: Seconds = option(
+        "a pass ends within so long; below the minute in which the next one starts", Seconds(50), at_least=1
+    )
+    template_values: Mapping[str, str] = option(
+        "values of your own {tags} in the templates; a file that holds any must not be readable by others",
+        factory=dict,
+        secret=True,
+        sample={},
+    )
+    condor: CondorSettings = option("the HTCondor pool", factory=CondorSettings)
+    scaling: ScalingSettings = option("how many nodes, and for how long", factory=ScalingSettings)
+    record: RecordSettings = option("the memory between passes", factory=RecordSettings)
