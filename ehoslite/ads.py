@@ -32,8 +32,10 @@ SLOT_ATTRIBUTES = [
     "DrainReason",
     "Start",
     "Offline",
-    "JobStarts",
-    "DaemonStartTime",
+    "NumDynamicSlotsTime",
+    "EnteredCurrentState",
+    "EnteredCurrentActivity",
+    "MyCurrentTime",
     "LastHeardFrom",
 ]
 
@@ -95,10 +97,23 @@ def _slot(ad: Mapping[str, Any]) -> Slot:
         drain_reason=text(ad, "DrainReason"),
         draining=ad.get("Draining") is True,
         accepts_jobs=ad.get("Start") is not False and ad.get("Offline") is not True,
-        job_starts=int(number(ad, "JobStarts")),
-        started=number(ad, "DaemonStartTime"),
+        idle_since=_idle_since(ad),
         heard=number(ad, "LastHeardFrom"),
     )
+
+
+def _idle_since(ad: Mapping[str, Any]) -> float:
+    """When the last job left, in the collector's time (the node's clock may be off); 0 if the ad does not tell.
+
+    A partitionable slot's own state never shows its jobs; NumDynamicSlotsTime does (measured, HTCondor 23.9.6).
+    """
+    if ad.get("PartitionableSlot") is True and not number(ad, "NumDynamicSlotsTime"):
+        return 0.0
+    changed = max(number(ad, "NumDynamicSlotsTime"), number(ad, "EnteredCurrentState"))
+    if ad.get("PartitionableSlot") is not True:
+        changed = max(changed, number(ad, "EnteredCurrentActivity"))
+    spoken, heard = number(ad, "MyCurrentTime"), number(ad, "LastHeardFrom")
+    return max(0.0, heard - max(0.0, spoken - changed)) if spoken and heard and changed else 0.0
 
 
 def _kind(ad: Mapping[str, Any]) -> str:

@@ -75,3 +75,7 @@ class AlreadyDraining(EhosError):
 
 class ActionFailed(EhosError):
     """One action did not succeed; the others go on."""
+
+
+class NotRecorded(TryLater):
+    """The memory cannot be written: a full or read-only disk. Without intents nothing is created."""

@@ -133,7 +133,7 @@ class Server:
 class Slot:
     """A slot ad, reduced. `node`, `pool` and `cloud` are what our execute template advertises, empty on foreign nodes.
 
-    `job_starts` counts the jobs that the startd has started: a job that came and went between two passes shows in it.
+    `idle_since` is when its last job left or its state last changed, by the ad itself; 0 if the ad does not tell.
     """
 
     name: str
@@ -149,8 +149,7 @@ class Slot:
     drain_reason: str = ""
     draining: bool = False
     accepts_jobs: bool = True
-    job_starts: int = 0
-    started: float = 0.0
+    idle_since: float = 0.0
     heard: float = 0.0
 
     @property
@@ -222,8 +221,7 @@ class Remembered:
     created_here: bool = False  # made by a pass that this memory knows of
     joined: float = 0.0  # when its startd was first seen, 0 if never
     heard: float = 0.0  # when its startd was last heard
-    idle_since: float = 0.0  # since when it has been seen idle without a break, 0 if it is not
-    job_starts: int = 0
+    idle_since: float = 0.0  # since when passes have seen it idle without a break, 0 if it is not
 
 
 @dataclass(frozen=True, slots=True)
@@ -377,3 +375,13 @@ class Outcome:
     node: str
     error: str = ""
     harmless: bool = False  # not done, and that is a normal outcome (the node got a job in between)
+    certain: bool = False  # a creation that certainly made nothing
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """One finished pass: what it saw, what it decided, what came of it."""
+
+    world: World
+    plan: Plan
+    outcomes: tuple[Outcome, ...]

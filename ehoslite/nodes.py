@@ -51,6 +51,11 @@ def last_heard(slots: Iterable[Slot]) -> float:
     return max((slot.heard for slot in slots), default=0.0)
 
 
+def idle_since(slots: Sequence[Slot]) -> float:
+    """Since when none of these slots has had a job, by their own ads; 0 if an ad does not tell."""
+    return max(slot.idle_since for slot in slots) if slots and all(slot.idle_since for slot in slots) else 0.0
+
+
 def condor_state(slots: Sequence[Slot], joined: float, now: float, silence: float) -> CondorState:
     """What the ads say of a node. `silence` is the age in seconds beyond which an ad is no sign of life."""
     if not slots:
@@ -94,14 +99,11 @@ def _remember_node(
     if not slots:
         return past
     state = condor_state(slots, past.joined, world.now, settings.condor.collector_warmup)
-    starts = sum(slot.job_starts for slot in slots)
-    still = past.idle_since > 0 and past.job_starts == starts
     return replace(
         past,
         joined=past.joined or world.now,
         heard=max(past.heard, last_heard(slots)),
-        idle_since=(past.idle_since if still else world.now) if state is CondorState.IDLE else 0.0,
-        job_starts=starts,
+        idle_since=(past.idle_since or world.now) if state is CondorState.IDLE else 0.0,
     )
 
 
@@ -166,7 +168,7 @@ def _node(
         past.first_seen,
         past.joined,
         past.heard,
-        past.idle_since,
+        idle_since(slots) or past.idle_since,
         past.created_here,
         bool(slots) and all(slot.drain_reason.startswith(DRAIN_REASON) for slot in slots),
     )

@@ -60,12 +60,14 @@ class Pool:
         questions = {name: self._in_child(_query_schedd, ad) for name, ad in schedds.items()}
         return read_demand(ask_all(questions, self._patience()))
 
-    def slots_of(self, node: Node) -> tuple[Slot, ...]:
-        """The slots of one node as the collector knows them now. Raises PoolUnreachable."""
+    def slots_of(self, nodes: Iterable[Node]) -> dict[str, tuple[Slot, ...]]:
+        """The slots of these nodes as the collector knows them now, by node id. Raises PoolUnreachable."""
+        ids = {node.id for node in nodes}
         try:
-            return read_slots(ask(self._in_child(_query_node, node.id), self._patience()))
+            slots = read_slots(ask(self._in_child(_query_nodes, sorted(ids)), self._patience()))
         except Unanswered as error:
             raise PoolUnreachable(f"the collector did not answer: {error}") from error
+        return {node: tuple(slot for slot in slots if slot.node == node) for node in ids}
 
     def drain(self, node: Node) -> None:
         """Have the startd take no more jobs, if it judges itself idle. Raises NotIdle, ActionFailed."""
@@ -86,15 +88,15 @@ class Pool:
             raise AlreadyDraining("it is draining already")
         raise ActionFailed(f"condor_drain: {said or f'exit {done.returncode}'}"[:300])
 
-    def invalidate(self, node: Node) -> None:
-        """Remove the ads that a deleted node left in the collector; they would linger for 15 minutes and more.
+    def invalidate(self, nodes: Iterable[Node]) -> None:
+        """Remove the ads that deleted nodes left in the collector; they would linger for 15 minutes and more.
 
         Raises ActionFailed.
         """
         try:
-            ask(self._in_child(_invalidate, node.id), self._patience())
+            ask(self._in_child(_invalidate, sorted(node.id for node in nodes)), self._patience())
         except Unanswered as error:
-            raise ActionFailed(f"its ads could not be invalidated: {error}") from error
+            raise ActionFailed(f"the ads could not be invalidated: {error}") from error
 
     def node_token(self, node: str) -> str:
         """A new token with the rights of a node only. Never on a command line, in a log or in the state file.
@@ -197,12 +199,17 @@ def _started(own: Iterable[Any]) -> float:
     return float(max(starts, default=float("inf")))
 
 
-def _query_node(node: str) -> list[dict[str, Any]]:
+def _among(nodes: Iterable[str]) -> str:
+    """The constraint that selects the ads of these nodes; ids are quoted, so none can be more than a text."""
     import classad2
+
+    return " || ".join(f"EhosNode =?= {classad2.quote(node)}" for node in nodes)
+
+
+def _query_nodes(nodes: list[str]) -> list[dict[str, Any]]:
     import htcondor2
 
-    wanted = f"EhosNode =?= {classad2.quote(node)}"
-    ads = htcondor2.Collector().query(htcondor2.AdType.Startd, wanted, SLOT_ATTRIBUTES)
+    ads = htcondor2.Collector().query(htcondor2.AdType.Startd, _among(nodes), SLOT_ATTRIBUTES)
     return [_plain(ad, SLOT_ATTRIBUTES) for ad in ads]
 
 
@@ -227,18 +234,18 @@ def _texts(group: Any) -> dict[str, str]:
     return {name: str(group.lookup(name)) for name in GROUP_BY if name.startswith("Request") and name in group}
 
 
-def _invalidate(node: str) -> None:
+def _invalidate(nodes: list[str]) -> None:
     import classad2
     import htcondor2
 
     collector = htcondor2.Collector()
-    wanted = f"EhosNode =?= {classad2.quote(node)}"
+    wanted = _among(nodes)
     for ad in collector.query(htcondor2.AdType.Any, wanted, ["Name", "MyAddress", "MyType"]):
         kind = str(ad["MyType"])
         query = classad2.ClassAd({"MyType": "Query", "TargetType": kind, "Name": ad["Name"]})
         if "MyAddress" in ad:
             query["MyAddress"] = ad["MyAddress"]
-        query["Requirements"] = classad2.ExprTree(f"TARGET.Name == {classad2.quote(str(ad['Name']))} && {wanted}")
+        query["Requirements"] = classad2.ExprTree(f"TARGET.Name == {classad2.quote(str(ad['Name']))}")
         command = "INVALIDATE_MASTER_ADS" if kind == "DaemonMaster" else "INVALIDATE_STARTD_ADS"
         collector.advertise([query], command)
 

@@ -7,110 +7,124 @@ begun; what it held is seen again in the clouds and the pool.
 from __future__ import annotations
 
 import fcntl
-import json
 import logging
 import os
-from collections.abc import Iterable, Iterator, Mapping
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, fields
+from dataclasses import MISSING, asdict, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ehoslite.errors import AlreadyRunning, Fault, FixConfiguration
+from ehoslite.errors import AlreadyRunning, Fault, FixConfiguration, NotRecorded
 from ehoslite.model import Intent, Memory, Remembered
 from ehoslite.settings import RecordSettings
+
+if TYPE_CHECKING:
+    from tinydb import TinyDB
 
 FORMAT = 1
 log = logging.getLogger("ehoslite")
 
 
 class Record:
-    """The memory of one pass at work: read once, kept in hand, written by `save`."""
+    """The memory of one pass at work: read once, kept in hand, written by `save`.
 
-    def __init__(self, settings: RecordSettings, now: float) -> None:
+    With `keep` false (a dry run, a report) nothing is written anywhere, not even an unusable file is set aside.
+    """
+
+    def __init__(self, settings: RecordSettings, now: float, *, keep: bool = True) -> None:
         self.settings = settings
+        self.keep = keep
         self.path = Path(settings.path)
-        self.tables = _read(self.path, now)
+        self.database = _open(self.path, now, keep)
 
     def memory(self) -> Memory:
         """What earlier passes have seen. Entries that make no sense are left out: they are only memory."""
         return Memory(
-            {entry.node: entry for entry in _entries(self.tables.get("nodes"), Remembered)},
-            {entry.node: entry for entry in _entries(self.tables.get("intents"), Intent)},
+            {entry.node: entry for entry in _entries(self.database.table("nodes"), Remembered)},
+            {entry.node: entry for entry in _entries(self.database.table("intents"), Intent)},
         )
 
     def passes(self) -> list[dict[str, Any]]:
         """The history, oldest first."""
-        return [dict(entry) for entry in self.tables.get("passes", {}).values()]
+        return [dict(entry) for entry in self.database.table("passes")]
 
     def save(self, memory: Memory, finished: Mapping[str, Any] | None = None, now: float = 0.0) -> None:
-        """Write the memory, and the pass that has just finished into the history. All of it in one step."""
-        passes = self.passes() + ([dict(finished)] if finished else [])
-        oldest = now - self.settings.retention if finished else 0.0
-        kept = [entry for entry in passes if entry.get("at", 0) >= oldest][-self.settings.retention_passes :]
-        self.tables = {
-            "format": _numbered([{"version": FORMAT}]),
-            "nodes": _numbered(asdict(entry) for entry in memory.nodes.values()),
-            "intents": _numbered(asdict(entry) for entry in memory.intents.values()),
-            "passes": _numbered(kept),
-        }
-        self._write()
+        """Write the memory, and the pass that has just finished into the history. All of it in one step.
 
-    def _write(self) -> None:
-        from tinydb import TinyDB
-        from tinydb.middlewares import CachingMiddleware
+        Raises NotRecorded.
+        """
+        if not self.keep:
+            return
+        self._replace("format", [{"version": FORMAT}])
+        self._replace("nodes", [asdict(entry) for entry in memory.nodes.values()])
+        self._replace("intents", [asdict(entry) for entry in memory.intents.values()])
+        if finished:
+            oldest = now - self.settings.retention
+            passes = [entry for entry in self.passes() if entry.get("at", 0) >= oldest]
+            self._replace("passes", [*passes, finished][-self.settings.retention_passes :])
+        try:
+            self.database.storage.flush()  # type: ignore[attr-defined]
+        except OSError as error:
+            raise NotRecorded(f"the state file {self.path} cannot be written: {error.strerror or error}") from error
 
-        from ehoslite.storage import AtomicJSONStorage
-
-        caching = CachingMiddleware(AtomicJSONStorage)
-        caching.WRITE_CACHE_SIZE = 10**9
-        with TinyDB(self.path, storage=caching) as database:
-            database.drop_tables()
-            for name, documents in self.tables.items():
-                database.table(name).insert_multiple(documents.values())
+    def _replace(self, name: str, documents: Sequence[Mapping[str, Any]]) -> None:
+        table = self.database.table(name)
+        table.truncate()
+        table.insert_multiple(documents)
 
 
-def _numbered(entries: Iterable[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
-    return {str(number): entry for number, entry in enumerate(entries, 1)}
-
-
-def _read(path: Path, now: float) -> dict[str, Any]:
-    """The tables of the file; none when there is no file. One that cannot be used is set aside, and that is said."""
+def _open(path: Path, now: float, keep: bool) -> TinyDB:
+    """The database. A file that cannot be used is set aside, which is said; a new one then begins."""
+    database = _database(path)
     try:
-        tables = json.loads(path.read_text(encoding="utf-8"))
-        version = next(iter(tables["format"].values()))["version"]
-        if version > FORMAT:
-            return _set_aside(path, now, f"it is of format {version}, newer than {FORMAT}")
-        return {name: dict(table) for name, table in tables.items()}
-    except FileNotFoundError:
-        return {}
+        versions = [entry.get("version", 0) for entry in database.table("format")]
+        if any(version > FORMAT for version in versions):
+            raise ValueError(f"it is of format {max(versions)}, newer than {FORMAT}")
+        for name in database.tables():
+            database.table(name).all()
     except PermissionError as error:
         raise FixConfiguration([Fault(str(path), "record.path", f"cannot be read: {error.strerror}")]) from error
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, StopIteration, RecursionError) as error:
-        return _set_aside(path, now, f"it cannot be read ({type(error).__name__}: {error})")
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        _set_aside(path, now, error, keep)
+        return _database(path) if keep else _database(Path(os.devnull))
+    return database
 
 
-def _set_aside(path: Path, now: float, why: str) -> dict[str, Any]:
+def _database(path: Path) -> TinyDB:
+    from tinydb import TinyDB
+    from tinydb.middlewares import CachingMiddleware
+
+    from ehoslite.storage import AtomicJSONStorage
+
+    caching = CachingMiddleware(AtomicJSONStorage)  # type: ignore[no-untyped-call]
+    caching.WRITE_CACHE_SIZE = sys.maxsize  # written by save() alone
+    return TinyDB(path, storage=caching)
+
+
+def _set_aside(path: Path, now: float, why: Exception, keep: bool) -> None:
     aside = path.with_name(f"{path.name}.unusable-{now:.0f}")
-    log.warning("the state file %s is not used: %s. It is kept as %s; the memory starts anew", path, why, aside.name)
-    try:
-        path.replace(aside)
-    except OSError as error:
-        log.warning("it could not be set aside: %s", error)
-    return {}
+    log.warning("the state file %s is not used (%s: %s); the memory starts anew", path, type(why).__name__, why)
+    if keep:
+        try:
+            path.replace(aside)
+            log.warning("it is kept as %s", aside)
+        except OSError as error:
+            log.warning("it could not be set aside: %s", error)
 
 
-def _entries(table: Any, kind: type[Any]) -> Iterator[Any]:
+def _entries(table: Iterable[Mapping[str, Any]], kind: type[Any]) -> Iterator[Any]:
     """The documents of a table as values of this type; unknown fields are of another version and left out."""
     known = {entry.name: entry for entry in fields(kind)}
-    for document in table.values() if isinstance(table, dict) else ():
-        if isinstance(document, dict):
-            values = {name: value for name, value in document.items() if name in known}
-            if all(isinstance(value, _type_of(known[name].type)) for name, value in values.items()):
-                try:
-                    yield kind(**values)
-                except TypeError:
-                    log.warning("an entry of the state file is left out: %.200r", document)
+    for document in table:
+        values = {name: value for name, value in document.items() if name in known}
+        wrong = [name for name, value in values.items() if not isinstance(value, _type_of(known[name].type))]
+        missing = [name for name, entry in known.items() if entry.default is MISSING and name not in values]
+        if wrong or missing:
+            log.warning("an entry of the state file is left out, for %s: %.200r", wrong + missing, document)
+        else:
+            yield kind(**values)
 
 
 def _type_of(name: Any) -> tuple[type, ...]:

@@ -17,8 +17,16 @@ class AtomicJSONStorage(Storage):
         self.path = path
 
     def read(self) -> dict[str, dict[str, Any]] | None:
-        """Nothing: record.py reads the file itself, to tell an unusable one from an empty one, and rewrites it all."""
-        return None
+        """The documents; None when there is no file. Raises ValueError when it is not what `write` writes."""
+        try:
+            data = json.loads(self.path.read_text(encoding="utf-8") or "null")
+        except FileNotFoundError:
+            return None
+        if data is None and self.path.is_char_device():
+            return None
+        if not isinstance(data, dict) or not all(isinstance(table, dict) for table in data.values()):
+            raise ValueError("not a TinyDB file")
+        return data
 
     def write(self, data: dict[str, dict[str, Any]]) -> None:
         """Replace the file."""

@@ -1,0 +1,231 @@
+"""Carries out a plan: intents first, then the calls, side by side. Each action fails alone; no boot is waited for."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TypeVar
+
+from ehoslite.cloudinit import read_template, user_data
+from ehoslite.clouds import Cloud
+from ehoslite.config import find_template
+from ehoslite.errors import AlreadyDraining, DeadlinePassed, EhosError, NoCapacity, NotIdle
+from ehoslite.model import (
+    Create,
+    Delete,
+    Drain,
+    Forget,
+    Intent,
+    Memory,
+    Outcome,
+    Plan,
+    Slot,
+    Undrain,
+)
+from ehoslite.pool import Pool
+from ehoslite.record import Record
+from ehoslite.settings import Settings
+
+Task = TypeVar("Task")
+
+# OpenStack's own clients use as many; more only queue up in Nova.
+SIDE_BY_SIDE = 8
+
+
+@dataclass(frozen=True)
+class Hands:
+    """What a pass acts with. `chance` chooses node ids; `remaining` tells the seconds left of the pass."""
+
+    settings: Settings
+    pool: Pool
+    clouds: Mapping[str, Cloud]
+    chance: random.Random
+    remaining: Callable[[], float]
+
+
+def rehearse(
+    _plan: Plan, memory: Memory, _hands: Hands, _record: Record, _now: float
+) -> tuple[tuple[Outcome, ...], Memory]:
+    """Do nothing: the act of a dry run."""
+    return (), memory
+
+
+def act(plan: Plan, memory: Memory, hands: Hands, record: Record, now: float) -> tuple[tuple[Outcome, ...], Memory]:
+    """Do what the plan says; gives what came of each action, and the memory with what is now intended or gone.
+
+    Raises NotRecorded before anything is created when the intents cannot be written.
+    """
+    creations = _intend([action for action in plan.actions if isinstance(action, Create)], memory, hands, now)
+    memory = replace(memory, intents={**memory.intents, **{intent.node: intent for intent, _ in creations}})
+    if creations:
+        record.save(memory)
+    outcomes = [
+        *_create(creations, hands),
+        *_drain_and_undrain([action for action in plan.actions if isinstance(action, Drain | Undrain)], hands),
+        *_delete([action for action in plan.actions if isinstance(action, Delete)], hands),
+        *_forget([action for action in plan.actions if isinstance(action, Forget)], hands),
+    ]
+    return tuple(outcomes), _settled(memory, outcomes)
+
+
+def _intend(actions: Sequence[Create], memory: Memory, hands: Hands, now: float) -> list[tuple[Intent, Create]]:
+    """A node id for each creation; ids are never used twice."""
+    taken = {*memory.nodes, *memory.intents}
+    intents: list[tuple[Intent, Create]] = []
+    for action in actions:
+        node = _new_id(hands.settings.pool, taken, hands.chance)
+        taken.add(node)
+        intents.append((Intent(node, action.flavor.cloud, action.flavor.name, now), action))
+    return intents
+
+
+def _new_id(pool: str, taken: set[str], chance: random.Random) -> str:
+    while (node := f"ehos-{pool}-{chance.getrandbits(32):08x}") in taken:
+        continue
+    return node
+
+
+def _create(creations: Sequence[tuple[Intent, Create]], hands: Hands) -> list[Outcome]:
+    if not creations:
+        return []
+    try:
+        values = {"collector": hands.pool.collector(), "domain": hands.pool.domain()}
+    except EhosError as error:
+        return [_not_made(action, intent, error) for intent, action in creations]
+    return _side_by_side(lambda creation: _create_one(creation, values, hands), creations)
+
+
+def _create_one(creation: tuple[Intent, Create], values: Mapping[str, str], hands: Hands) -> Outcome:
+    intent, action = creation
+    try:
+        _check_time(hands)
+        data = _user_data(intent, values, hands)
+    except EhosError as error:
+        return _not_made(action, intent, error)
+    try:
+        hands.clouds[intent.cloud].create(intent.node, intent.flavor, data)
+    except NoCapacity as error:
+        return _not_made(action, intent, error)
+    except EhosError as error:
+        return Outcome(action, intent.node, str(error))
+    return Outcome(action, intent.node)
+
+
+def _not_made(action: Create, intent: Intent, error: EhosError) -> Outcome:
+    """A creation that certainly made nothing: its intent is dropped at once."""
+    return Outcome(action, intent.node, str(error), certain=True)
+
+
+def _user_data(intent: Intent, values: Mapping[str, str], hands: Hands) -> str:
+    settings = hands.settings
+    template = find_template(Path(settings.clouds[intent.cloud].template)) or Path(
+        settings.clouds[intent.cloud].template
+    )
+    filled = {
+        **settings.template_values,
+        **values,
+        "node": intent.node,
+        "pool": settings.pool,
+        "cloud": intent.cloud,
+        "flavor": intent.flavor,
+        "node_domain": settings.condor.node_domain,
+        "retirement": f"{settings.condor.retirement:.0f}",
+        "token": hands.pool.node_token(intent.node),
+    }
+    return user_data(read_template(template), filled, template)
+
+
+def _drain_and_undrain(actions: Sequence[Drain | Undrain], hands: Hands) -> list[Outcome]:
+    return _side_by_side(lambda action: _drain_or_undrain(action, hands), actions)
+
+
+def _drain_or_undrain(action: Drain | Undrain, hands: Hands) -> Outcome:
+    try:
+        _check_time(hands)
+        if isinstance(action, Drain):
+            hands.pool.drain(action.node)
+        else:
+            hands.pool.undrain(action.node)
+    except NotIdle as error:
+        return Outcome(action, action.node.id, str(error), harmless=True)
+    except AlreadyDraining:
+        return Outcome(action, action.node.id)
+    except EhosError as error:
+        return Outcome(action, action.node.id, str(error))
+    return Outcome(action, action.node.id)
+
+
+def _delete(actions: Sequence[Delete], hands: Hands) -> list[Outcome]:
+    """Look once more, delete, and take the ads away: a restarted startd has forgotten its drain and takes jobs."""
+    if not actions:
+        return []
+    try:
+        seen = hands.pool.slots_of([action.node for action in actions])
+    except EhosError as error:
+        return [Outcome(action, action.node.id, str(error)) for action in actions]
+    outcomes = _side_by_side(lambda action: _delete_one(action, seen[action.node.id], hands), actions)
+    gone = [outcome.action.node for outcome in outcomes if isinstance(outcome.action, Delete) and not outcome.error]
+    if gone:
+        try:
+            hands.pool.invalidate(gone)
+        except EhosError as error:
+            return [replace(outcome, error=outcome.error or str(error)) for outcome in outcomes]
+    return outcomes
+
+
+def _delete_one(action: Delete, seen: Sequence[Slot], hands: Hands) -> Outcome:
+    node = action.node
+    if action.drained and not is_drained(seen):
+        return Outcome(action, node.id, "it is not seen Drained/Idle any more", harmless=True)
+    if any(slot.claimed and slot.heard > node.heard for slot in seen):
+        return Outcome(action, node.id, "it has been heard of again, with a job", harmless=True)
+    try:
+        _check_time(hands)
+        for server in node.servers:
+            hands.clouds[server.cloud].delete(server)
+    except EhosError as error:
+        return Outcome(action, node.id, str(error))
+    return Outcome(action, node.id)
+
+
+def is_drained(slots: Sequence[Slot]) -> bool:
+    """Whether every slot is Drained/Idle: no claim, no dynamic slot, and no new claim until the drain is cancelled."""
+    return bool(slots) and all(slot.state == "Drained" and slot.activity == "Idle" for slot in slots)
+
+
+def _forget(actions: Sequence[Forget], hands: Hands) -> list[Outcome]:
+    if not actions:
+        return []
+    try:
+        hands.pool.invalidate([action.node for action in actions])
+    except EhosError as error:
+        return [Outcome(action, action.node.id, str(error)) for action in actions]
+    return [Outcome(action, action.node.id) for action in actions]
+
+
+def _side_by_side(do: Callable[[Task], Outcome], tasks: Sequence[Task]) -> list[Outcome]:
+    if not tasks:
+        return []
+    with ThreadPoolExecutor(min(SIDE_BY_SIDE, len(tasks))) as threads:
+        return list(threads.map(do, tasks))
+
+
+def _check_time(hands: Hands) -> None:
+    if hands.remaining() <= 0:
+        raise DeadlinePassed("not begun: the pass has no time left; the next one does it")
+
+
+def _settled(memory: Memory, outcomes: Sequence[Outcome]) -> Memory:
+    """The memory without what certainly was not made and what certainly is gone."""
+    unmade = {outcome.node for outcome in outcomes if outcome.certain}
+    gone = {outcome.node for outcome in outcomes if isinstance(outcome.action, Delete | Forget) and not outcome.error}
+    return Memory(
+        {node: seen for node, seen in memory.nodes.items() if node not in gone},
+        {node: intent for node, intent in memory.intents.items() if node not in unmade | gone},
+    )
+
+
+__all__ = ["Hands", "act", "is_drained", "rehearse"]

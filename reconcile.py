@@ -1,0 +1,77 @@
+#!/usr/bin/env python3
+"""One pass of ehoslite: look, decide, act, write down. Then exit.
+
+cron or systemd starts this every minute (see cron/). It is safe to start twice, safe to kill anywhere and safe to run
+without its state file: HTCondor and the clouds are the truth, the state file is memory.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from ehoslite import report
+from ehoslite.act import Hands, act, rehearse
+from ehoslite.clouds import open_clouds
+from ehoslite.config import find, load
+from ehoslite.deadline import Deadline
+from ehoslite.errors import EhosError
+from ehoslite.model import Pass
+from ehoslite.nodes import remember
+from ehoslite.observe import observe
+from ehoslite.plan import plan
+from ehoslite.pool import Pool
+from ehoslite.record import Record, lock
+
+
+def reconcile(hands: Hands, record: Record, now: float, act: report.Acting = act) -> Pass:
+    """One pass. The tests run this very function; a dry run is the same pass with `rehearse` in the place of `act`."""
+    world = observe(hands.pool, tuple(hands.clouds.values()), now)  # reads only: capacity first, demand last
+    memory = remember(record.memory(), world, hands.settings)  # what earlier passes saw, and this one
+    decided = plan(world, memory, hands.settings)  # pure: the same input gives the same plan
+    outcomes, memory = act(decided, memory, hands, record, now)  # intents first; each action may fail alone
+    done = Pass(world, decided, outcomes)
+    record.save(memory, report.entry(done), now)  # one atomic write
+    return done
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one pass; gives the exit code (docs/operating.md lists them)."""
+    options = _parser().parse_args(arguments)
+    report.start_log(options.verbose)
+    now = time.time()
+    try:
+        settings = load(find(options.config))
+        with Deadline(settings.deadline) as deadline:
+            pool = Pool(settings.condor, deadline.remaining)
+            clouds = {cloud.name: cloud for cloud in open_clouds(settings)}
+            hands = Hands(settings, pool, clouds, random.SystemRandom(), deadline.remaining)
+            if options.dry_run:
+                done = reconcile(hands, Record(settings.record, now, keep=False), now, rehearse)
+            else:
+                with lock(settings.record):
+                    record = Record(settings.record, now)
+                    with report.failure_into(record, now):
+                        done = reconcile(hands, record, now)
+    except EhosError as error:
+        return report.fail(error, as_json=options.json)
+    return report.tell(done, settings, dry_run=options.dry_run, as_json=options.json)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="reconcile", description="Run one pass: look, decide, act once, exit.")
+    parser.add_argument(
+        "-c", "--config", type=Path, metavar="FILE", help="the configuration (default: ehos.yaml, searched)"
+    )
+    parser.add_argument("--dry-run", action="store_true", help="print the plan with its reasons and change nothing")
+    parser.add_argument("--json", action="store_true", help="print the pass as JSON (docs/json.md) to standard output")
+    parser.add_argument("-v", "--verbose", action="count", default=0, help="log what is done (-v) and seen (-vv)")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
