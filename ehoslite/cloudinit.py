@@ -36,8 +36,12 @@ def read_template(path: Path) -> Any:
 
 
 def check_template(path: Path, known: Mapping[str, str]) -> list[Fault]:
-    """Every tag that nothing fills, as a fault with what is known."""
-    tags = sorted({tag for text in _texts(read_template(path)) for tag in tags_in(text)} - set(known) - set(NODE_TAGS))
+    """What is wrong with a template: unreadable, or tags that nothing fills."""
+    try:
+        texts = _texts(read_template(path))
+    except FixConfiguration as error:
+        return list(error.faults)
+    tags = sorted({tag for text in texts for tag in tags_in(text)} - set(known) - set(NODE_TAGS))
     names = ", ".join(sorted({*NODE_TAGS, *known}))
     return [
         Fault(str(path), f"{{{tag}}}", f"nothing fills this tag; known are {names}, others go into template_values")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import yaml
 
+from ehoslite.cloudinit import check_template
 from ehoslite.errors import Fault, FixConfiguration
 from ehoslite.reading import Reader, Spot
 from ehoslite.settings import Settings
@@ -108,7 +109,10 @@ def _combinations(path: Path, settings: Settings) -> Iterator[Fault]:
 def _places(path: Path, settings: Settings) -> Iterator[Fault]:
     """Files and folders that must be there, or be writable."""
     for name, cloud in settings.clouds.items():
-        if find_template(Path(cloud.template)) is None:
+        template = find_template(Path(cloud.template))
+        if template is not None:
+            yield from check_template(template, settings.template_values)
+        else:
             looked = ", ".join(str(folder) for folder in template_folders(Path(cloud.template)))
             yield Fault(str(path), f"clouds.{name}.template", f"there is no {Path(cloud.template).name} in {looked}")
     record = Path(settings.record.path)

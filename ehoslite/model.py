@@ -80,7 +80,8 @@ class Resources:
         )
 
     def __str__(self) -> str:
-        text = f"{self.cpus:g} cpus, {self.memory:g} MB, {self.disk / 1048576:.3g} GB disk"
+        disk = f"{self.disk / 1048576:.3g} GB" if self.disk >= 1048576 else f"{self.disk / 1024:.3g} MB"
+        text = f"{self.cpus:g} cpus, {self.memory:g} MB memory, {disk} disk"
         return f"{text}, {self.gpus:g} gpus" if self.gpus else text
 
 

@@ -1,0 +1,88 @@
+"""`ehoslite VERB`: the operator's door. Each verb imports what it needs on use."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from ehoslite import __version__
+from ehoslite.errors import EXIT_FINE, EhosError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Carry out one verb; gives the exit code (docs/operating.md lists them)."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if words[:1] == ["reconcile"]:
+        import reconcile
+
+        return reconcile.main(words[1:])
+    options = _parser().parse_args(words)
+    from ehoslite import report
+
+    report.start_log(0)
+    try:
+        return int(options.do(options))
+    except EhosError as error:
+        return report.fail(error, as_json=getattr(options, "json", False))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="ehoslite", description="Grow and shrink an HTCondor pool with its queue.")
+    parser.add_argument("--version", action="version", version=f"ehoslite {__version__}")
+    verbs = parser.add_subparsers(metavar="VERB", required=True)
+    verbs.add_parser("reconcile", help="run one pass (the same as the command reconcile)", add_help=False)
+    status = verbs.add_parser("status", help="nodes, demand and the last passes")
+    status.add_argument("-c", "--config", type=Path, metavar="FILE")
+    status.add_argument("--json", action="store_true", help="as JSON (docs/json.md)")
+    status.add_argument("--passes", type=int, default=10, metavar="N", help="show the last N passes (default 10)")
+    status.set_defaults(do=show_status)
+    config = verbs.add_parser("config", help="check the configuration, or print a sample").add_subparsers(
+        metavar="VERB", required=True
+    )
+    check = config.add_parser("check", help="say every fault of the configuration and its templates")
+    check.add_argument("-c", "--config", type=Path, metavar="FILE")
+    check.set_defaults(do=check_config)
+    config.add_parser("sample", help="print a commented configuration").set_defaults(do=print_sample)
+    return parser
+
+
+def check_config(options: argparse.Namespace) -> int:
+    """Load the configuration as a pass would; say that it is good, or every fault."""
+    from ehoslite.config import find, load
+
+    path = find(options.config)
+    settings = load(path)
+    print(f"{path}: good; pool {settings.pool}, clouds {', '.join(settings.clouds)}")
+    return EXIT_FINE
+
+
+def print_sample(_options: argparse.Namespace) -> int:
+    """Print a configuration to start from."""
+    from ehoslite.sampling import sample
+
+    print(sample(), end="")
+    return EXIT_FINE
+
+
+def show_status(options: argparse.Namespace) -> int:
+    """Look at the pool and the clouds, as a pass does, and at the history; change nothing."""
+    from ehoslite import status
+    from ehoslite.clouds import open_clouds
+    from ehoslite.config import find, load
+    from ehoslite.deadline import Deadline
+    from ehoslite.observe import observe
+    from ehoslite.pool import Pool
+    from ehoslite.record import Record
+
+    settings, now = load(find(options.config)), time.time()
+    with Deadline(settings.deadline) as deadline:
+        world = observe(Pool(settings.condor, deadline.remaining), open_clouds(settings), now)
+    record = Record(settings.record, now, keep=False)
+    return status.show(world, record, settings, passes=options.passes, as_json=options.json)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
