@@ -26,6 +26,9 @@ DRAIN_REASON = "ehoslite: retired"
 # Our template lets a startd report every 60 s; three missed reports and an ad is no sign of life any more.
 FRESH = 180.0
 
+# A foreign configuration reports every 300 s (HTCondor's default); two missed reports and a startd counts as silent.
+SILENT = 660.0
+
 
 def slots_by_node(world: World, pool: str) -> dict[str, tuple[Slot, ...]]:
     """The slots of our nodes by node id; joined by what the node advertises, never by host name."""
@@ -56,11 +59,11 @@ def idle_since(slots: Sequence[Slot]) -> float:
     return max(slot.idle_since for slot in slots) if slots and all(slot.idle_since for slot in slots) else 0.0
 
 
-def condor_state(slots: Sequence[Slot], joined: float, now: float, silence: float) -> CondorState:
-    """What the ads say of a node. `silence` is the age in seconds beyond which an ad is no sign of life."""
+def condor_state(slots: Sequence[Slot], joined: float, now: float) -> CondorState:
+    """What the ads say of a node; `joined` is when it was first seen, 0 if never."""
     if not slots:
         return CondorState.LOST if joined else CondorState.ABSENT
-    if now - last_heard(slots) > silence:
+    if now - last_heard(slots) > SILENT:
         return CondorState.LOST
     if all(slot.state == "Drained" and slot.activity == "Idle" for slot in slots):
         return CondorState.DRAINED
@@ -83,7 +86,7 @@ def remember(memory: Memory, world: World, settings: Settings) -> Memory:
     configured = {cloud.name for cloud in world.clouds}
     nodes: dict[str, Remembered] = {}
     for node in sorted({*servers, *memory.nodes, *slots}):
-        seen = _remember_node(node, memory, servers.get(node, ()), slots.get(node, ()), world, settings)
+        seen = _remember_node(node, memory, servers.get(node, ()), slots.get(node, ()), world)
         unlisted = node not in servers and (seen.cloud in answered or seen.cloud not in configured)
         if not unlisted or world.now - seen.heard <= FRESH:
             nodes[node] = seen
@@ -91,14 +94,14 @@ def remember(memory: Memory, world: World, settings: Settings) -> Memory:
 
 
 def _remember_node(
-    node: str, memory: Memory, servers: Sequence[Server], slots: Sequence[Slot], world: World, settings: Settings
+    node: str, memory: Memory, servers: Sequence[Server], slots: Sequence[Slot], world: World
 ) -> Remembered:
     cloud = servers[0].cloud if servers else slots[0].cloud if slots else ""
     flavor = servers[0].flavor if servers else ""
     past = memory.nodes.get(node) or Remembered(node, cloud, flavor, world.now, created_here=node in memory.intents)
     if not slots:
         return past
-    state = condor_state(slots, past.joined, world.now, settings.condor.collector_warmup)
+    state = condor_state(slots, past.joined, world.now)
     return replace(
         past,
         joined=past.joined or world.now,
@@ -119,12 +122,12 @@ def _open_intents(
     }
 
 
-def join(world: World, memory: Memory, settings: Settings) -> tuple[Node, ...]:
+def join(world: World, memory: Memory, pool: str) -> tuple[Node, ...]:
     """Every node of ours: listed, remembered of a silent cloud, seen only as ads, or only intended yet."""
-    slots, servers = slots_by_node(world, settings.pool), servers_by_node(world)
+    slots, servers = slots_by_node(world, pool), servers_by_node(world)
     sizes = {(flavor.cloud, flavor.name): flavor.resources for cloud in world.clouds for flavor in cloud.flavors}
     nodes = [
-        _node(node, memory, servers.get(node, ()), slots.get(node, ()), sizes, world, settings)
+        _node(node, memory, servers.get(node, ()), slots.get(node, ()), sizes, world)
         for node in sorted({*servers, *slots, *memory.nodes})
     ]
     intended = [
@@ -151,7 +154,6 @@ def _node(
     slots: tuple[Slot, ...],
     sizes: Mapping[tuple[str, str], Resources],
     world: World,
-    settings: Settings,
 ) -> Node:
     past = memory.nodes.get(node) or Remembered(node, slots[0].cloud if slots else "", "", world.now)
     flavor = servers[0].flavor if servers else past.flavor
@@ -161,7 +163,7 @@ def _node(
         cloud,
         flavor,
         vm_state(servers),
-        condor_state(slots, past.joined, world.now, settings.condor.collector_warmup),
+        condor_state(slots, past.joined, world.now),
         sizes.get((cloud, flavor), Resources()),
         servers,
         slots,

@@ -39,7 +39,7 @@ from ehoslite.settings import Settings
 
 def plan(world: World, memory: Memory, settings: Settings) -> Plan:
     """What this pass should do. The same world, memory and settings give the same plan, in whatever order they come."""
-    draft = _Draft(world, settings, join(world, memory, settings))
+    draft = _Draft(world, settings, join(world, memory, settings.pool))
     draft.report_silence()
     draft.serve_demand()
     draft.keep_minimum()

@@ -16,7 +16,7 @@ from ehoslite.settings import Settings
 
 def show(world: World, record: Record, settings: Settings, *, passes: int, as_json: bool) -> int:
     """Print the status; gives the exit code."""
-    nodes = join(world, remember(record.memory(), world, settings), settings)
+    nodes = join(world, remember(record.memory(), world, settings), settings.pool)
     last = record.passes()[-passes:] if passes > 0 else []
     if as_json:
         print(json.dumps(_as_data(world, nodes, last, settings), indent=2))

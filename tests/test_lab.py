@@ -43,6 +43,8 @@ BIND_ALL_INTERFACES = False
 ENABLE_IPV6 = False
 NO_DNS = True
 NETWORK_HOSTNAME = {name}.lab.test
+# Its default is the account's name, which an account need not have.
+MASTER_NAME = {name}
 SEC_DEFAULT_AUTHENTICATION = REQUIRED
 SEC_DEFAULT_AUTHENTICATION_METHODS = IDTOKENS
 SEC_DEFAULT_ENCRYPTION = REQUIRED
@@ -69,6 +71,11 @@ MAIL = /bin/true
 STARTD_DETECT_GPUS =
 RunBenchmarks = False
 """
+
+
+def read_state(pid: int) -> str:
+    """Return the state letter of a process: T is frozen."""
+    return read_file(pid, "stat").rpartition(b")")[2].split()[0].decode()
 
 
 @contextmanager
@@ -204,6 +211,7 @@ def test_stop_leaves_no_process(htcondor: Release, folder: Path, frozen: bool) -
     pool.start()
     pids = {name: pool.pid_of(name) for name in ("master", "shared_port", "collector", "negotiator", "schedd1")}
     assert set(pids.values()) <= set(pool.find_processes())
+    assert 0 not in {Path(f"/proc/{pid}").stat().st_uid for pid in pids.values()}
     if frozen:
         for name in ("collector", "schedd1", "master"):
             pool.freeze(name)
@@ -279,6 +287,7 @@ def test_killed_daemons_stay_dead_until_revived(htcondor: Release, folder: Path)
         pool.stop_schedd("schedd2@lab")
         assert not pool.answers("schedd2@lab")
         assert pool.answers("schedd1@lab")
+        assert read_state(pool.pid_of("master")) == "T"
         assert "schedd2@lab" in pool.run_checked("condor_status", "-schedd", "-af", "Name")
         pool.kill("collector")
         assert pool.run("condor_status").returncode != 0
@@ -289,7 +298,7 @@ def test_killed_daemons_stay_dead_until_revived(htcondor: Release, folder: Path)
 def test_frozen_schedd_answers_again_after_the_thaw(htcondor: Release, folder: Path) -> None:
     with LabPool(folder / "pool", htcondor) as pool:
         pool.freeze("schedd1")
-        assert read_file(pool.pid_of("schedd1"), "stat").rpartition(b")")[2].split()[0] == b"T"
+        assert read_state(pool.pid_of("schedd1")) == "T"
         with pytest.raises(LabError, match="did not end within 1 s"):
             pool.run("condor_q", "-name", "schedd1@lab", seconds=1)
         pool.thaw("schedd1")

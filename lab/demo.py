@@ -1,0 +1,132 @@
+"""`make demo`: a real pool, 60 jobs of four shapes, passes every few seconds until the pool is back at its minimum.
+
+Exits non-zero when a job was lost or killed, a node was left over, or the impossible job was given one.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from lab.pool import temporary_directory
+from lab.release import find_or_build
+from lab.show import Screen
+from lab.stand import Stand
+
+# count, then what condor_submit is told; the last shape fits no flavor.
+SHAPES: tuple[tuple[int, dict[str, Any]], ...] = (
+    (36, {"cpus": 1, "memory": 512, "seconds": 6}),
+    (15, {"cpus": 2, "memory": 1024, "seconds": 8}),
+    (8, {"cpus": 4, "memory": 2048, "seconds": 10}),
+    (1, {"cpus": 64, "memory": 1024, "seconds": 1}),
+)
+JOBS = sum(count for count, _ in SHAPES)
+POSSIBLE = JOBS - SHAPES[-1][0]
+NODES_MIN = 1
+SCALING = {"nodes_min": NODES_MIN, "nodes_max": 6, "idle_timeout": 6, "boot_timeout": 60}
+EVERY = 3.0
+LONGEST = 240.0
+
+
+@dataclass
+class Story:
+    """What the demo has seen, pass by pass."""
+
+    passes: int = 0
+    failures: list[str] = field(default_factory=list)
+    made: set[str] = field(default_factory=set)
+    retired: set[str] = field(default_factory=set)
+    most: int = 0
+    node_seconds: float = 0.0
+    impossible: str = ""
+    last: float = 0.0
+
+    def add(self, data: dict[str, Any], now: float) -> None:
+        """One more pass."""
+        self.passes += 1
+        self.node_seconds += len(data["nodes"]) * (now - self.last if self.last else 0.0)
+        self.last = now
+        self.most = max(self.most, len(data["nodes"]))
+        for action in data["actions"]:
+            name = f"{action['verb']} {action['subject']}"
+            if action["result"] == "failed":
+                self.failures.append(f"{name}: {action['error']}")
+            elif action["result"] == "done" and action["verb"] == "create":
+                self.made.add(action["node"])
+            elif action["result"] == "done" and action["verb"] == "delete":
+                self.retired.add(action["node"])
+        for held in data["held"]:
+            if held["reason"]["code"] == "no-flavor-fits":
+                self.impossible = held["reason"]["text"]
+
+
+def main(clock: Callable[[], float] = time.time, sleep: Callable[[float], None] = time.sleep) -> int:
+    """Run the demo; gives the exit code."""
+    began = clock()
+    release = find_or_build()
+    with temporary_directory() as folder, Stand(folder, release, scaling=SCALING) as stand, Screen() as screen:
+        screen.say(f"HTCondor of {release.prefix} runs; {JOBS} jobs of {len(SHAPES)} shapes are submitted")
+        for count, shape in SHAPES:
+            stand.pool.submit(count=count, **shape)
+        story = run_passes(stand, screen, clock, sleep)
+        history = stand.pool.history(
+            attributes=["ExitCode", "NumJobStarts", "QDate", "JobCurrentStartDate", "NumVacates", "JobStatus"]
+        )
+        leftover = [node for node in stand.nodes() if node in story.retired]
+        summary, faults = judge(story, history, stand.nodes(), leftover)
+    screen.finish(summary, faults, clock() - began)
+    return 1 if faults else 0
+
+
+def run_passes(stand: Stand, screen: Screen, clock: Callable[[], float], sleep: Callable[[float], None]) -> Story:
+    """Pass after pass, until the queue holds only the impossible job and the pool is at its minimum."""
+    story, until = Story(), clock() + LONGEST
+    while clock() < until:
+        begun = clock()
+        done = stand.reconcile()
+        if done.code not in (0, 75):
+            story.failures.append(done.err.strip() or f"a pass ended with exit code {done.code}")
+        if done.code == 0:
+            data = done.data
+            story.add(data, begun)
+            jobs = stand.pool.queue(attributes=["JobStatus", "RequestCpus"])
+            screen.show(data, jobs, JOBS - len(jobs))
+            if len(jobs) == JOBS - POSSIBLE and len(data["nodes"]) == NODES_MIN and not data["actions"]:
+                return story
+        sleep(max(0.0, EVERY - (clock() - begun)))
+    story.failures.append(f"the pool was not back at its minimum within {LONGEST:.0f} s")
+    return story
+
+
+def judge(
+    story: Story, history: list[dict[str, Any]], nodes: dict[str, str], leftover: list[str]
+) -> tuple[list[tuple[str, str]], list[str]]:
+    """The summary, and what does not hold of what the demo promises."""
+    good = [job for job in history if job.get("JobStatus") == 4 and job.get("ExitCode") == 0]
+    killed = [job for job in history if job.get("NumJobStarts", 1) > 1 or job.get("NumVacates", 0) > 0]
+    waits = [job["JobCurrentStartDate"] - job["QDate"] for job in good]
+    faults = list(story.failures)
+    faults += [] if len(good) == POSSIBLE else [f"{len(good)} of {POSSIBLE} jobs ended well"]
+    faults += [f"{len(killed)} jobs were started more than once"] if killed else []
+    faults += [f"{len(leftover)} retired nodes still exist"] if leftover else []
+    faults += [] if len(nodes) == NODES_MIN else [f"{len(nodes)} nodes are left, not {NODES_MIN}"]
+    faults += [] if story.most > NODES_MIN else ["the pool never grew"]
+    faults += [] if story.impossible else ["nothing was said of the impossible job"]
+    summary = [
+        ("jobs done", f"{len(good)} of {POSSIBLE} that can run"),
+        ("jobs killed by us", str(len(killed))),
+        ("nodes made", f"{len(story.made)}, at most {story.most} at a time"),
+        ("nodes retired", f"{len(story.retired)}; left: {len(nodes)} (nodes_min {NODES_MIN})"),
+        ("mean wait of a job", f"{sum(waits) / max(1, len(waits)):.1f} s"),
+        ("node-seconds used", f"{story.node_seconds:.0f}"),
+        ("passes", str(story.passes)),
+        ("the impossible job", story.impossible or "?"),
+    ]
+    return summary, faults
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,170 @@
+"""A real pool with the local cloud and a configuration, and passes by the real command: for the demo and the tests."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import yaml
+
+from ehoslite.clouds.local import LocalCloud
+from ehoslite.config import load
+from ehoslite.model import VmState
+from ehoslite.settings import LocalCloudSettings, Settings
+from lab.jobs import wait_until
+from lab.pool import LabPool
+from lab.release import Release
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+
+SMALL = {"name": "small", "cpus": 1, "memory": "1 GB", "disk": "4 GB", "price": 0.05}
+LARGE = {"name": "large", "cpus": 4, "memory": "4 GB", "disk": "16 GB", "price": 0.20}
+
+# Waits that a person would set to minutes, cut to what a test can wait for.
+QUICK = {"nodes_max": 4, "idle_timeout": 2, "boot_timeout": 30, "intent_timeout": 2}
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A pass that has come to its end."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """What `--json` printed."""
+        return dict(json.loads(self.out))
+
+    def verbs(self) -> list[str]:
+        """The actions' verbs, in order."""
+        return [action["verb"] for action in self.data["actions"]]
+
+    def held(self) -> set[str]:
+        """The reason codes of what was held back."""
+        return {held["reason"]["code"] for held in self.data["held"]}
+
+
+class Stand:
+    """A pool, the local cloud `here` and ehos.yaml in one folder. Stopping it leaves no node and no daemon."""
+
+    def __init__(
+        self,
+        directory: Path,
+        release: Release,
+        *,
+        schedds: int = 1,
+        scaling: Mapping[str, Any] | None = None,
+        flavors: tuple[Mapping[str, Any], ...] = (SMALL, LARGE),
+        cloud: Mapping[str, Any] | None = None,
+        condor: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.directory = directory
+        self.pool = LabPool(directory / "pool", release, schedds=schedds)
+        self.config = directory / "ehos.yaml"
+        self.document: dict[str, Any] = {
+            "pool": "lab",
+            "deadline": 40,
+            "clouds": {
+                "here": {
+                    "type": "local",
+                    "directory": str(directory / "nodes"),
+                    "release": str(release.prefix),
+                    "flavors": [dict(flavor) for flavor in flavors],
+                    **(cloud or {}),
+                }
+            },
+            "condor": {"tools": str(release.prefix / "bin"), "collector_warmup": 0, **(condor or {})},
+            "scaling": {**QUICK, **(scaling or {})},
+            "record": {"path": str(directory / "state" / "state.json")},
+        }
+
+    def __enter__(self) -> Self:
+        self.pool.start()
+        self.document["condor"].setdefault("config", str(self.pool.client("scaler")))
+        self.configure()
+        return self
+
+    def __exit__(
+        self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        try:
+            self.delete_nodes()
+        finally:
+            self.pool.stop()
+
+    def configure(self, **scaling: Any) -> None:
+        """Write the configuration, with these options of `scaling` changed."""
+        self.document["scaling"].update(scaling)
+        self.config.write_text(yaml.safe_dump(self.document))
+        self.config.chmod(0o600)
+
+    @property
+    def settings(self) -> Settings:
+        """The configuration as a pass reads it."""
+        return load(self.config)
+
+    @property
+    def state(self) -> Path:
+        """The state file."""
+        return self.directory / "state" / "state.json"
+
+    def cloud(self) -> LocalCloud:
+        """The local cloud, to look at and to let go wrong."""
+        settings = self.settings.clouds["here"]
+        assert isinstance(settings, LocalCloudSettings)  # noqa: S101 - written so above
+        return LocalCloud("here", settings, "lab")
+
+    def start_pass(self, *options: str, module: str = "reconcile") -> subprocess.Popen[str]:
+        """Start a pass and do not wait for it."""
+        return subprocess.Popen(
+            [sys.executable, "-m", module, "-c", str(self.config), *options],
+            cwd=CHECKOUT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def reconcile(self, *options: str) -> Finished:
+        """One pass, by the real command in a process of its own, with `--json`."""
+        running = self.start_pass("--json", *options)
+        out, err = running.communicate(timeout=90)
+        return Finished(running.returncode, out, err)
+
+    def nodes(self) -> dict[str, str]:
+        """Our servers: node id -> vm_state."""
+        return {server.node: server.vm_state.value for server in self.cloud().servers()}
+
+    def wait_for_nodes(self, count: int, seconds: float = 30) -> None:
+        """Wait until so many nodes are in the collector and take jobs."""
+        wait_until(lambda: self.joined() >= count, seconds, f"{count} nodes in the collector")
+
+    def joined(self) -> int:
+        """How many of our nodes are in the collector."""
+        return len({ad["EhosNode"] for ad in self.pool.machines(["EhosNode"], 'EhosPool =?= "lab"')})
+
+    def reconcile_until(self, verb: str, seconds: float = 30) -> Finished:
+        """Pass after pass until one has an action of this verb; gives that pass."""
+        found: list[Finished] = []
+
+        def seen() -> bool:
+            done = self.reconcile()
+            found.append(done)
+            return done.code == 0 and verb in done.verbs()
+
+        wait_until(seen, seconds, f"a pass that does {verb}")
+        return found[-1]
+
+    def delete_nodes(self) -> None:
+        """Delete every node, whatever runs on it: the stand is being taken down."""
+        cloud = self.cloud()
+        for server in cloud.servers():
+            if server.vm_state is not VmState.DELETING:
+                cloud.delete(server)
