@@ -1,19 +1,23 @@
-"""Reads ehos.yaml into Settings, or raises FixConfiguration with every fault at once; prints the commented sample."""
+"""Finds ehos.yaml and reads it into Settings, or raises FixConfiguration with every fault at once."""
 
 from __future__ import annotations
 
 import os
+import re
 import stat
 import sysconfig
+from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import yaml
 
-from ehoslite.cloudinit import check_template
+from ehoslite.cloudinit import NODE_TAGS, TAG_NAME, check_template
 from ehoslite.errors import Fault, FixConfiguration
 from ehoslite.reading import Reader, Spot
-from ehoslite.settings import Settings
+from ehoslite.settings import CLOUD_TYPES, CloudSettings, CondorSettings, RecordSettings, ScalingSettings, Settings
+from ehoslite.yamlfile import compose, read_text
 
 FILE_NAME = "ehos.yaml"
 CHECKOUT = Path(__file__).resolve().parent.parent
@@ -27,19 +31,27 @@ FOLDERS = (
     CHECKOUT / "cloud-init",
 )
 
-Loader: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+CLOUDS, CONDOR, RECORD, SCALING, VALUES = (
+    Spot((name,)) for name in ("clouds", "condor", "record", "scaling", "template_values")
+)
 
 
 def find(given: Path | None, folders: Sequence[Path] = FOLDERS) -> Path:
     """The configuration file: the given one, else the first ehos.yaml in the folders.
 
+    One that is there and cannot be read counts as found: reading another in its place would be a surprise.
     Raises FixConfiguration when there is none.
     """
     if given is not None:
         return given
     for folder in folders:
-        if (folder / FILE_NAME).exists():
+        try:
+            (folder / FILE_NAME).lstat()
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError:
             return folder / FILE_NAME
+        return folder / FILE_NAME
     looked = ", ".join(str(folder) for folder in folders)
     what = f"there is none in {looked}; write one with `ehoslite config sample`, or name it with --config"
     raise FixConfiguration([Fault(FILE_NAME, "", what)])
@@ -47,81 +59,89 @@ def find(given: Path | None, folders: Sequence[Path] = FOLDERS) -> Path:
 
 def load(path: Path) -> Settings:
     """The settings in this file. Raises FixConfiguration naming every fault by line and path in the document."""
+    document = compose(path, read_text(path))
+    if document is None:
+        what = "the file is empty; `ehoslite config sample` prints one to start from"
+        raise FixConfiguration([Fault(str(path), "", what)])
     reader = Reader(path)
-    document = _compose(path, _read_text(path))
     settings = reader.read(document, Settings, Spot())
-    if isinstance(settings, Settings):
-        reader.faults += _combinations(path, settings)
-        reader.faults += _places(path, settings)
-    if reader.secrets_seen:
-        reader.faults += _readable_by_others(path, reader.secrets_seen)
+    if isinstance(document, yaml.MappingNode):
+        reader.faults += [*_combinations(reader), *_templates(reader), *_record(reader), *_readable_by_others(reader)]
     if reader.faults or not isinstance(settings, Settings):
         raise FixConfiguration(reader.faults)
     return settings
 
 
-def _read_text(path: Path) -> str:
-    try:
-        if path.is_dir():
-            raise IsADirectoryError(0, "it is a directory; name the file in it")
-        return path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise FixConfiguration([Fault(str(path), "", f"not UTF-8 text: {error.reason}")]) from error
-    except OSError as error:
-        raise FixConfiguration([Fault(str(path), "", f"cannot be read: {error.strerror or error}")]) from error
-
-
-def _compose(path: Path, text: str) -> yaml.Node:
-    """The document as nodes that know their lines, so that a fault can name its own."""
-    try:
-        document = yaml.compose(text, Loader=Loader)
-    except yaml.MarkedYAMLError as error:
-        line = f":{error.problem_mark.line + 1}" if error.problem_mark else ""
-        hint = "; YAML is indented with blanks, not tabs" if "\\t" in str(error) or "\t" in text else ""
-        raise FixConfiguration([Fault(f"{path}{line}", "", f"not valid YAML: {error.problem}{hint}")]) from error
-    except yaml.YAMLError as error:
-        raise FixConfiguration([Fault(str(path), "", f"not valid YAML: {error}")]) from error
-    if document is None:
-        what = "the file is empty; `ehoslite config sample` prints one to start from"
-        raise FixConfiguration([Fault(str(path), "", what)])
-    return document
-
-
-def _combinations(path: Path, settings: Settings) -> Iterator[Fault]:
+def _combinations(reader: Reader) -> Iterator[Fault]:
     """Options that are fine alone and impossible together."""
-    scaling, where = settings.scaling, str(path)
-    if scaling.nodes_min > scaling.nodes_max:
-        what = f"{scaling.nodes_min} is more than nodes_max {scaling.nodes_max}"
-        yield Fault(where, "scaling.nodes_min", what)
-    elif scaling.nodes_spare > scaling.nodes_max:
-        what = f"{scaling.nodes_spare} is more than nodes_max {scaling.nodes_max}"
-        yield Fault(where, "scaling.nodes_spare", what)
-    if settings.condor.token_source == "create" and settings.condor.token_key is None:  # noqa: S105
-        yield Fault(where, "condor.token_key", "must be given with token_source: create")
-    if not settings.clouds:
-        yield Fault(where, "clouds", "at least one cloud is needed")
-    for name, cloud in settings.clouds.items():
-        names = [flavor.name for flavor in cloud.flavors]
-        for twice in sorted({flavor for flavor in names if names.count(flavor) > 1}):
-            yield Fault(where, f"clouds.{name}.flavors", f"two flavors are called {twice}")
+    scaling = reader.good.get(SCALING)
+    if isinstance(scaling, ScalingSettings):
+        for name, value in (("nodes_min", scaling.nodes_min), ("nodes_spare", scaling.nodes_spare)):
+            if value > scaling.nodes_max:
+                yield reader.fault_at(SCALING / name, f"{value} is more than nodes_max {scaling.nodes_max}")
+    condor = reader.good.get(CONDOR)
+    if isinstance(condor, CondorSettings) and condor.token_source == "create" and condor.token_key is None:  # noqa: S105
+        yield reader.fault_at(CONDOR / "token_key", "must be given with token_source: create")
+    if reader.good.get(CLOUDS) == {}:
+        yield reader.fault_at(CLOUDS, "at least one cloud is needed")
+    for spot, cloud in _clouds(reader):
+        names = Counter(flavor.name for flavor in cloud.flavors)
+        for twice in sorted(name for name, times in names.items() if times > 1):
+            yield reader.fault_at(spot / "flavors", f"two flavors are called {twice}")
+    for name in reader.good.get(VALUES, {}):
+        if name in NODE_TAGS:
+            yield reader.fault_at(VALUES / name, "ehoslite fills this tag itself; choose another name")
+        elif not re.fullmatch(TAG_NAME, name):
+            yield reader.fault_at(VALUES / name, "a tag is made of lower-case letters, digits and '_', a letter first")
 
 
-def _places(path: Path, settings: Settings) -> Iterator[Fault]:
-    """Files and folders that must be there, or be writable."""
-    for name, cloud in settings.clouds.items():
-        template = find_template(Path(cloud.template))
-        if template is not None:
-            yield from check_template(template, settings.template_values)
-        else:
-            looked = ", ".join(str(folder) for folder in template_folders(Path(cloud.template)))
-            yield Fault(str(path), f"clouds.{name}.template", f"there is no {Path(cloud.template).name} in {looked}")
-    record = Path(settings.record.path)
-    folder = next(folder for folder in record.parents if folder.exists())
+def _clouds(reader: Reader) -> list[tuple[Spot, CloudSettings]]:
+    """The clouds that could be read, whatever the others are like."""
+    return [
+        (spot, value) for spot, value in reader.good.items() if isinstance(value, tuple(CLOUD_TYPES.values())) and spot
+    ]
+
+
+def _templates(reader: Reader) -> Iterator[Fault]:
+    """Templates that are not there, or that nothing can fill."""
+    known = reader.good.get(VALUES, {} if VALUES not in reader.lines else None)
+    for spot, cloud in _clouds(reader):
+        wanted = Path(cloud.template)
+        found = find_template(wanted)
+        if found is None:
+            looked = ", ".join(str(folder) for folder in template_folders(wanted))
+            yield reader.fault_at(spot / "template", f"there is no {wanted.name} in {looked}")
+        elif found != wanted and wanted.parent != reader.folder:
+            what = f"there is no {wanted}; for {found} write {wanted.name} alone"
+            yield reader.fault_at(spot / "template", what)
+        elif known is not None:
+            yield from check_template(found, known)
+
+
+def _record(reader: Reader) -> Iterator[Fault]:
+    """A state file that no pass could write, or that is something else already."""
+    record = reader.good.get(RECORD, None if RECORD in reader.lines else RecordSettings())
+    if not isinstance(record, RecordSettings):
+        return
+    path = Path(record.path)
+    try:
+        what = _unfit(path, reader.path)
+    except OSError as error:
+        what = f"{path} cannot be used: {error.strerror}"
+    if what:
+        yield reader.fault_at(RECORD / "path", what)
+
+
+def _unfit(record: Path, configuration: Path) -> str:
+    """Why this cannot be the state file; empty if it can. Writing replaces the file, /dev/null as any other."""
     if record.is_dir():
-        yield Fault(str(path), "record.path", f"{record} is a directory; name a file")
-    elif not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
-        what = f"{record} cannot be written: {folder} is not a folder that this user may write to"
-        yield Fault(str(path), "record.path", what)
+        return f"{record} is a directory; name a file"
+    if record.exists() and (not record.is_file() or record.samefile(configuration)):
+        return f"{record} is there and is no state file; name a file of its own"
+    folder = next(folder for folder in record.parents if folder.exists())
+    if folder.is_dir() and os.access(folder, os.W_OK | os.X_OK):
+        return ""
+    return f"{record} cannot be written: {folder} is not a folder that this user may write to"
 
 
 def template_folders(template: Path) -> list[Path]:
@@ -133,13 +153,17 @@ def template_folders(template: Path) -> list[Path]:
 def find_template(template: Path) -> Path | None:
     """The template's file: as given, else one of its name in the known folders."""
     for folder in template_folders(template):
-        if (folder / template.name).is_file():
-            return folder / template.name
+        with suppress(OSError):  # a folder that this user may not look into, or a name too long to exist
+            if (folder / template.name).is_file():
+                return folder / template.name
     return None
 
 
-def _readable_by_others(path: Path, secrets: Sequence[str]) -> Iterator[Fault]:
-    mode = stat.S_IMODE(path.stat().st_mode)
+def _readable_by_others(reader: Reader) -> Iterator[Fault]:
+    if not reader.secrets_seen:
+        return
+    mode = stat.S_IMODE(reader.path.stat().st_mode)
     if mode & stat.S_IROTH:
-        what = f"holds a secret ({', '.join(secrets)}) and is readable by everybody (mode {mode:04o}); chmod 640 {path}"
-        yield Fault(str(path), "", what)
+        secrets = ", ".join(reader.secrets_seen)
+        what = f"holds a secret ({secrets}) and is readable by everybody (mode {mode:04o}); chmod 640 {reader.path}"
+        yield Fault(str(reader.path), "", what)

@@ -177,9 +177,12 @@ class Pool:
 
 
 def _plain(ad: Any, names: Iterable[str]) -> dict[str, Any]:
-    """The attributes that come to numbers, texts or booleans; an expression is evaluated within its ad."""
+    """The attributes that come to numbers, texts or booleans; an expression is evaluated within its ad.
+
+    Not by isinstance: classad2's Undefined and Error are ints to Python (2 and 1).
+    """
     values = {name: ad.eval(name) for name in names if name in ad}
-    return {name: value for name, value in values.items() if isinstance(value, bool | int | float | str)}
+    return {name: value for name, value in values.items() if type(value) in (bool, int, float, str)}
 
 
 def _query_collector() -> dict[str, Any]:

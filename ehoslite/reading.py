@@ -15,29 +15,44 @@ import yaml
 
 from ehoslite.errors import Fault
 from ehoslite.settings import CLOUD_TYPES, CloudSettings, Megabytes, Option, Place, Seconds
+from ehoslite.yamlfile import has_control
 
 UNREADABLE = object()
 
+# A mapping or list beyond this is a mistake; so many faults are enough to search hints for.
+MOST_ENTRIES = 1000
+MOST_HINTS = 100
+
+# What is too much for any option of a type. Seconds end where the 32 bits of HTCondor's integers do (68 years).
+MOST: Mapping[Any, float] = {Seconds: 2**31 - 1, Megabytes: 10**12, int: 10**9, float: 1e12}
+
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _SIZES = {"": 1, "mb": 1, "m": 1, "gb": 1024, "g": 1024, "tb": 1048576, "t": 1048576}
+_YAML = "tag:yaml.org,2002:"
+_TAGS = {"map", "seq", "str", "int", "float", "bool", "null", "timestamp", "merge", "value"}
 
 
 class Spot(tuple[str, ...]):
     """A path in the document; prints as clouds.here.flavors[0].cpus."""
 
     def __truediv__(self, part: str | int) -> Spot:
-        return Spot((*self, f"[{part}]" if isinstance(part, int) else str(part)))
+        return Spot((*self, f"[{part}]" if isinstance(part, int) else part))
 
     def __str__(self) -> str:
-        return ".".join(self).replace(".[", "[")
+        parts = [part if part.isprintable() and len(part) <= 64 else repr(part[:64]) for part in self]
+        return ".".join(parts).replace(".[", "[")
 
 
 class Reader:
-    """Reads one document. `faults` fills as it goes; `secrets_seen` names the secret options that were given."""
+    """Reads one document. `faults` fills as it goes; `good` holds what could be read, by its spot, so that options can
+    be judged together even when others are wrong; `secrets_seen` names the secret options that were given."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.folder = path.absolute().parent
         self.faults: list[Fault] = []
+        self.good: dict[Spot, Any] = {}
+        self.lines: dict[Spot, int] = {}
         self.secrets_seen: list[str] = []
 
     def fault(self, node: yaml.Node, spot: Spot, what: str) -> object:
@@ -45,8 +60,23 @@ class Reader:
         self.faults.append(Fault(f"{self.path}:{node.start_mark.line + 1}", str(spot), what))
         return UNREADABLE
 
+    def fault_at(self, spot: Spot, what: str) -> Fault:
+        """A fault at this spot; its line is that of the next spot above when it is not in the file."""
+        given = next((known for end in range(len(spot), -1, -1) if (known := Spot(spot[:end])) in self.lines), None)
+        where = f"{self.path}:{self.lines[given]}" if given is not None else str(self.path)
+        return Fault(where, str(spot), what)
+
     def read(self, node: yaml.Node, kind: Any, spot: Spot, known: Option | None = None) -> Any:
         """The node as a value of this type, or UNREADABLE after noting what is wrong."""
+        self.lines.setdefault(spot, node.start_mark.line + 1)
+        if node.tag.removeprefix(_YAML) not in _TAGS:
+            return self.fault(node, spot, f"the YAML tag {node.tag[:60]!r} means nothing here")
+        value = self._read(node, kind, spot, known or Option(""))
+        if value is not UNREADABLE:
+            self.good[spot] = value
+        return value
+
+    def _read(self, node: yaml.Node, kind: Any, spot: Spot, known: Option) -> Any:
         origin = typing.get_origin(kind)
         if kind == CloudSettings:
             return self._cloud(node, spot)
@@ -54,26 +84,36 @@ class Reader:
             return self._section(node, kind, spot)
         if origin in (typing.Union, types.UnionType):
             wanted = next(part for part in typing.get_args(kind) if part is not type(None))
-            return None if _is_null(node) else self.read(node, wanted, spot, known)
+            return None if _is_null(node) else self._read(node, wanted, spot, known)
         if origin is Literal:
             return self._one_of(node, typing.get_args(kind), spot)
         if origin is tuple:
             return self._list(node, typing.get_args(kind)[0], spot)
         if origin in (Mapping, dict):
-            return self._mapping(node, typing.get_args(kind)[1], spot)
-        return self._scalar(node, kind, spot, known or Option(""))
+            return self._mapping(node, typing.get_args(kind)[1], spot, known)
+        return self._scalar(node, kind, spot, known)
 
-    def _pairs(self, node: yaml.Node, spot: Spot, what: str) -> list[tuple[str, yaml.Node, yaml.Node]] | None:
+    def _pairs(
+        self, node: yaml.Node, spot: Spot, what: str, known: Option | None = None
+    ) -> list[tuple[str, yaml.Node, yaml.Node]] | None:
+        """The names with their own nodes and their values', or None after noting that there are none to read."""
         if not isinstance(node, yaml.MappingNode):
-            self.fault(node, spot, f"must be a mapping of {what}, not {_describe(node)}")
+            self.fault(node, spot, f"must be a mapping of {what}, not {_describe(node, known)}")
             return None
-        pairs: list[tuple[str, yaml.Node, yaml.Node]] = []
+        if len(node.value) > MOST_ENTRIES:
+            self.fault(node, spot, f"has more than {MOST_ENTRIES} {what}")
+            return None
+        pairs: dict[str, tuple[str, yaml.Node, yaml.Node]] = {}
         for key, value in node.value:
-            name = str(key.value)
-            if any(name == other for other, _, _ in pairs):
+            name = _plain(key)
+            if name is None or key.tag == f"{_YAML}merge":
+                what = "merge keys (<<) are not read here, aliases are" if name else f"is no name but {_describe(key)}"
+                self.fault(key, spot / (name or "?"), what)
+                continue
+            if name in pairs:
                 self.fault(key, spot / name, "is given twice")
-            pairs.append((name, key, value))
-        return pairs
+            pairs[name] = (name, key, value)
+        return list(pairs.values())
 
     def _section(self, node: yaml.Node, kind: type[Any], spot: Spot) -> Any:
         pairs = [] if _is_null(node) and spot else self._pairs(node, spot, "options")
@@ -84,49 +124,53 @@ class Reader:
         values: dict[str, Any] = {}
         for name, key, value in pairs:
             if name not in known:
-                self.fault(key, spot / name, _unknown(name, list(known)))
+                self.fault(key, spot / name, _unknown(name, list(known), len(self.faults) < MOST_HINTS))
                 continue
             choice: Option = known[name].metadata["option"]
             if choice.secret and not _is_empty(value):
                 self.secrets_seen.append(str(spot / name))
             values[name] = self.read(value, hints[name], spot / name, choice)
         for entry in known.values():
-            if entry.default is MISSING and entry.default_factory is MISSING and entry.name not in values:
-                self.fault(node, spot / entry.name, f"is missing: {entry.metadata['option'].help}")
-                values[entry.name] = UNREADABLE
-        good = {name: value for name, value in values.items() if value is not UNREADABLE}
-        return kind(**good) if len(good) == len(values) else UNREADABLE
+            if entry.name not in values and isinstance(entry.default, Path):
+                values[entry.name] = self.folder / entry.default
+            elif entry.name not in values and entry.default is MISSING and entry.default_factory is MISSING:
+                values[entry.name] = self.fault(
+                    node, spot / entry.name, f"is missing: {entry.metadata['option'].help}"
+                )
+        return UNREADABLE if UNREADABLE in values.values() else kind(**values)
 
     def _cloud(self, node: yaml.Node, spot: Spot) -> Any:
-        pairs = self._pairs(node, spot, "options")
-        if pairs is None:
-            return UNREADABLE
-        given = next((value for name, _, value in pairs if name == "type"), None)
-        name = str(given.value) if given is not None else "local"
-        if given is None or name not in CLOUD_TYPES:
+        if not isinstance(node, yaml.MappingNode):
+            return self.fault(node, spot, f"must be a mapping of options, not {_describe(node)}")
+        given = next((value for key, value in node.value if _plain(key) == "type"), None)
+        kind = CLOUD_TYPES.get(_plain(given) or "") if given is not None else None
+        if kind is None:
             return self.fault(given or node, spot / "type", f"must be one of {', '.join(CLOUD_TYPES)}")
-        return self._section(node, CLOUD_TYPES[name], spot)
+        return self._section(node, kind, spot)
 
     def _list(self, node: yaml.Node, kind: Any, spot: Spot) -> Any:
         if not isinstance(node, yaml.SequenceNode):
             return self.fault(node, spot, f"must be a list, not {_describe(node)}")
+        if len(node.value) > MOST_ENTRIES:
+            return self.fault(node, spot, f"has more than {MOST_ENTRIES} entries")
         values = tuple(self.read(part, kind, spot / index) for index, part in enumerate(node.value))
         return UNREADABLE if UNREADABLE in values else values
 
-    def _mapping(self, node: yaml.Node, kind: Any, spot: Spot) -> Any:
-        pairs = self._pairs(node, spot, "names")
+    def _mapping(self, node: yaml.Node, kind: Any, spot: Spot, known: Option) -> Any:
+        pairs = self._pairs(node, spot, "names", known)
         if pairs is None:
             return UNREADABLE
         values = {}
         for name, key, value in pairs:
             if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}", name):
                 self.fault(key, spot / name, "a name is 1 to 64 letters, digits, '_', '-' or '.'")
-            values[name] = self.read(value, kind, spot / name)
+            values[name] = self.read(value, kind, spot / name, known)
         return UNREADABLE if UNREADABLE in values.values() else values
 
     def _one_of(self, node: yaml.Node, allowed: tuple[str, ...], spot: Spot) -> Any:
         value = _plain(node)
-        return value if value in allowed else self.fault(node, spot, f"must be one of {', '.join(allowed)}")
+        wanted = f"must be one of {', '.join(allowed)}, not {_describe(node)}"
+        return value if value in allowed else self.fault(node, spot, wanted)
 
     def _scalar(self, node: yaml.Node, kind: Any, spot: Spot, known: Option) -> Any:
         read, what = {
@@ -139,15 +183,20 @@ class Reader:
             str: (_str, "text"),
         }[kind]
         value = read(node.value) if isinstance(node, yaml.ScalarNode) and not _is_null(node) else None
-        if value is None:
-            return self.fault(node, spot, f"must be {what}{_limits(known)}, not {_describe(node)}")
-        return value if _allowed(value, known) else self.fault(node, spot, f"must be {what}{_limits(known)}")
+        much = value is not None and kind in MOST and value > MOST[kind]
+        if value is not None and not much and _allowed(value, known):
+            return value
+        end = ": that is too much" if much else ""
+        return self.fault(node, spot, f"must be {what}{_limits(known)}, not {_describe(node, known)}{end}")
 
     def _place(self, text: str) -> Path | None:
         """Relative paths start from the configuration's folder: a pass has no working directory to speak of."""
-        if not text or "\0" in text:
+        if not text or has_control(text):
             return None
-        return (self.path.absolute().parent / Path(text).expanduser()).absolute()
+        try:
+            return (self.folder / Path(text).expanduser()).absolute()
+        except RuntimeError:  # ~nobody-of-this-name
+            return None
 
 
 def seconds(text: str) -> Seconds | None:
@@ -164,7 +213,7 @@ def megabytes(text: str) -> Megabytes | None:
     match = re.fullmatch(r"\s*(-?\d+(?:\.\d+)?)\s*([a-z]*)\s*", text.lower())
     if match is None or match[2] not in _SIZES:
         return None
-    return Megabytes(int(float(match[1]) * _SIZES[match[2]]))
+    return Megabytes(int(min(float(match[1]) * _SIZES[match[2]], 2 * MOST[Megabytes])))
 
 
 def _bool(text: str) -> bool | None:
@@ -172,7 +221,7 @@ def _bool(text: str) -> bool | None:
 
 
 def _int(text: str) -> int | None:
-    return int(text) if re.fullmatch(r"-?\d{1,12}", text) else None
+    return int(text) if re.fullmatch(r"-?\d{1,100}", text) else None
 
 
 def _float(text: str) -> float | None:
@@ -180,7 +229,7 @@ def _float(text: str) -> float | None:
 
 
 def _str(text: str) -> str | None:
-    return text if not any(ord(letter) < 32 for letter in text) else None
+    return None if has_control(text) else text
 
 
 def _allowed(value: Any, known: Option) -> bool:
@@ -197,27 +246,30 @@ def _limits(known: Option) -> str:
     return f", {' and '.join(parts)}" if parts else ""
 
 
-def _plain(node: yaml.Node) -> Any:
-    return node.value if isinstance(node, yaml.ScalarNode) else None
+def _plain(node: yaml.Node) -> str | None:
+    return str(node.value) if isinstance(node, yaml.ScalarNode) else None
 
 
 def _is_null(node: yaml.Node) -> bool:
-    return isinstance(node, yaml.ScalarNode) and node.tag.endswith(":null")
+    return isinstance(node, yaml.ScalarNode) and node.tag == f"{_YAML}null"
 
 
 def _is_empty(node: yaml.Node) -> bool:
     return _is_null(node) or not node.value
 
 
-def _describe(node: yaml.Node) -> str:
+def _describe(node: yaml.Node, known: Option | None = None) -> str:
+    """What stands at this node; a secret is not repeated."""
     if isinstance(node, yaml.MappingNode):
         return "a mapping"
     if isinstance(node, yaml.SequenceNode):
         return "a list"
-    return "nothing" if _is_null(node) else f"{str(node.value)[:60]!r}"
+    if _is_null(node):
+        return "nothing"
+    return "what is given" if known is not None and known.secret else f"{str(node.value)[:60]!r}"
 
 
-def _unknown(name: str, known: list[str]) -> str:
-    near = get_close_matches(name, known, 1)
+def _unknown(name: str, known: list[str], hinted: bool) -> str:
+    near = get_close_matches(name, known, 1) if hinted else []
     hint = f"; did you mean {near[0]}?" if near else ""
     return f"no such option{hint} (known here: {', '.join(sorted(known))})"

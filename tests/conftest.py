@@ -1,0 +1,40 @@
+"""Fixtures for every test: HTCondor's programs, and stands that are taken down whatever happens."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lab.pool import temporary_directory
+from lab.release import Release, find_or_build
+from lab.stand import Stand
+
+MakeStand = Callable[..., Stand]
+
+
+@pytest.fixture(scope="session")
+def release() -> Release:
+    """HTCondor's programs, made on first use."""
+    return find_or_build()
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """An empty folder that the daemons' account can enter, which pytest's own is not for root."""
+    with temporary_directory() as directory:
+        yield directory
+
+
+@pytest.fixture
+def make_stand(release: Release, folder: Path) -> Iterator[MakeStand]:
+    """Starts a stand with these options; it is stopped at the end of the test."""
+    with ExitStack() as stack:
+        yield lambda **options: stack.enter_context(_stand(folder, release, options))
+
+
+def _stand(folder: Path, release: Release, options: dict[str, Any]) -> Stand:
+    return Stand(folder, release, **options)
