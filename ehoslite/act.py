@@ -25,6 +25,7 @@ from ehoslite.model import (
     Slot,
     Undrain,
 )
+from ehoslite.nodes import is_drained
 from ehoslite.pool import Pool
 from ehoslite.record import Record
 from ehoslite.settings import Settings
@@ -191,11 +192,6 @@ def _delete_one(action: Delete, seen: Sequence[Slot], hands: Hands) -> Outcome:
     return Outcome(action, node.id)
 
 
-def is_drained(slots: Sequence[Slot]) -> bool:
-    """Whether every slot is Drained/Idle: no claim, no dynamic slot, and no new claim until the drain is cancelled."""
-    return bool(slots) and all(slot.state == "Drained" and slot.activity == "Idle" for slot in slots)
-
-
 def _forget(actions: Sequence[Forget], hands: Hands) -> list[Outcome]:
     if not actions:
         return []
@@ -226,6 +222,3 @@ def _settled(memory: Memory, outcomes: Sequence[Outcome]) -> Memory:
         {node: seen for node, seen in memory.nodes.items() if node not in gone},
         {node: intent for node, intent in memory.intents.items() if node not in unmade | gone},
     )
-
-
-__all__ = ["Hands", "act", "is_drained", "rehearse"]

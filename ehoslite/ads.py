@@ -129,7 +129,9 @@ def read_demand(answers: Mapping[str, Any]) -> Demand:
     for answer in answers.values():
         for group in [] if isinstance(answer, Unanswered) else answer:
             jobs = int(number(group, "JobCount")) * max(1, int(number(group, "MinHosts", 1)))
-            missing = [name for name in ("RequestCpus", "RequestMemory", "RequestDisk") if number(group, name, -1) < 0]
+            missing = _missing(group)
+            if not jobs:
+                continue
             if missing:
                 unreadable[_as_written(group, missing)] += jobs
             else:
@@ -139,6 +141,14 @@ def read_demand(answers: Mapping[str, Any]) -> Demand:
         tuple(Unreadable(count, what) for what, count in sorted(unreadable.items())),
         {name: str(answer) for name, answer in answers.items() if isinstance(answer, Unanswered)},
     )
+
+
+def _missing(group: Mapping[str, Any]) -> list[str]:
+    """The requests without a number. A job need not ask for GPUs, but if it does, it must be understood."""
+    needed = ["RequestCpus", "RequestMemory", "RequestDisk"]
+    if "RequestGPUs" in group or text(group.get("Text", {}), "RequestGPUs") not in {"", "undefined"}:
+        needed.append("RequestGPUs")
+    return [name for name in needed if number(group, name, -1) < 0]
 
 
 def _request(group: Mapping[str, Any]) -> Resources:

@@ -9,8 +9,10 @@ from __future__ import annotations
 import multiprocessing
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
+from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
 Question = Callable[[], Any]
@@ -25,9 +27,16 @@ def ask_all(questions: Mapping[str, Question], timeout: float) -> dict[str, Any]
 
     All of it takes no longer than `timeout` seconds.
     """
-    asked = {name: _start(question) for name, question in questions.items()}
+    until = time.monotonic() + timeout
+    asked: dict[str, tuple[BaseProcess, Connection]] = {}
+    unasked: dict[str, Any] = {}
     try:
-        return _gather(asked, time.monotonic() + timeout, timeout)
+        for name, question in questions.items():
+            try:
+                asked[name] = _start(question)
+            except OSError as error:  # no process or descriptor to be had; the others are asked all the same
+                unasked[name] = Unanswered(f"could not be asked: {error.strerror}")
+        return _gather(asked, until, timeout) | unasked
     finally:
         for child, ear in asked.values():
             child.kill()
@@ -54,11 +63,11 @@ def _start(question: Question) -> tuple[BaseProcess, Connection]:
 
 def _answer(question: Question, mouth: Connection) -> None:
     try:
-        answer = question()
+        answer = ForkingPickler.dumps(question())
     except Exception as error:
-        answer = Unanswered(f"{type(error).__name__}: {' '.join(str(error).split())}"[:300])
-    mouth.send(answer)
-    mouth.close()
+        answer = ForkingPickler.dumps(Unanswered(f"{type(error).__name__}: {' '.join(str(error).split())}"[:300]))
+    with suppress(BrokenPipeError):  # nobody listens any more
+        mouth.send_bytes(answer)
 
 
 def _gather(asked: Mapping[str, tuple[BaseProcess, Connection]], until: float, timeout: float) -> dict[str, Any]:

@@ -16,7 +16,7 @@ import yaml
 from ehoslite.cloudinit import NODE_TAGS, TAG_NAME, check_template
 from ehoslite.errors import Fault, FixConfiguration
 from ehoslite.reading import Reader, Spot
-from ehoslite.settings import CLOUD_TYPES, CloudSettings, CondorSettings, RecordSettings, ScalingSettings, Settings
+from ehoslite.settings import CloudSettings, CondorSettings, RecordSettings, ScalingSettings, Settings
 from ehoslite.yamlfile import compose, read_text
 
 FILE_NAME = "ehos.yaml"
@@ -97,9 +97,7 @@ def _combinations(reader: Reader) -> Iterator[Fault]:
 
 def _clouds(reader: Reader) -> list[tuple[Spot, CloudSettings]]:
     """The clouds that could be read, whatever the others are like."""
-    return [
-        (spot, value) for spot, value in reader.good.items() if isinstance(value, tuple(CLOUD_TYPES.values())) and spot
-    ]
+    return [(spot, value) for spot, value in reader.good.items() if isinstance(value, CloudSettings)]
 
 
 def _templates(reader: Reader) -> Iterator[Fault]:

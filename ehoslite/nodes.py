@@ -59,13 +59,22 @@ def idle_since(slots: Sequence[Slot]) -> float:
     return max(slot.idle_since for slot in slots) if slots and all(slot.idle_since for slot in slots) else 0.0
 
 
+def is_drained(slots: Sequence[Slot]) -> bool:
+    """Whether no slot has a claim, and none takes one until the drain is cancelled.
+
+    A startd takes a slot from Drained/Retiring to Drained/Idle when all its slots are Drained (ResMgr.cpp,
+    drainingIsComplete); of static slots the others' ads follow up to a minute later, so one Idle is enough.
+    """
+    return all(slot.state == "Drained" for slot in slots) and any(slot.activity == "Idle" for slot in slots)
+
+
 def condor_state(slots: Sequence[Slot], joined: float, now: float) -> CondorState:
     """What the ads say of a node; `joined` is when it was first seen, 0 if never."""
     if not slots:
         return CondorState.LOST if joined else CondorState.ABSENT
     if now - last_heard(slots) > SILENT:
         return CondorState.LOST
-    if all(slot.state == "Drained" and slot.activity == "Idle" for slot in slots):
+    if is_drained(slots):
         return CondorState.DRAINED
     if any(slot.draining or slot.state == "Drained" for slot in slots):
         return CondorState.DRAINING

@@ -134,9 +134,7 @@ class Reader:
             if entry.name not in values and isinstance(entry.default, Path):
                 values[entry.name] = self.folder / entry.default
             elif entry.name not in values and entry.default is MISSING and entry.default_factory is MISSING:
-                values[entry.name] = self.fault(
-                    node, spot / entry.name, f"is missing: {entry.metadata['option'].help}"
-                )
+                values[entry.name] = self.fault(node, spot / entry.name, f"is missing: {entry.metadata['option'].help}")
         return UNREADABLE if UNREADABLE in values.values() else kind(**values)
 
     def _cloud(self, node: yaml.Node, spot: Spot) -> Any:
@@ -183,7 +181,7 @@ class Reader:
             str: (_str, "text"),
         }[kind]
         value = read(node.value) if isinstance(node, yaml.ScalarNode) and not _is_null(node) else None
-        much = value is not None and kind in MOST and value > MOST[kind]
+        much = isinstance(value, int | float) and value > MOST.get(kind, float("inf"))
         if value is not None and not much and _allowed(value, known):
             return value
         end = ": that is too much" if much else ""

@@ -6,12 +6,13 @@ begun; what it held is seen again in the clouds and the pool.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import logging
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import MISSING, asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -47,8 +48,8 @@ class Record:
         )
 
     def passes(self) -> list[dict[str, Any]]:
-        """The history, oldest first."""
-        return [dict(entry) for entry in self.database.table("passes")]
+        """The history, oldest first. Entries that make no sense are left out."""
+        return [dict(entry) for entry in self.database.table("passes") if _is_pass(entry)]
 
     def save(self, memory: Memory, finished: Mapping[str, Any] | None = None, now: float = 0.0) -> None:
         """Write the memory, and the pass that has just finished into the history. All of it in one step.
@@ -62,7 +63,7 @@ class Record:
         self._replace("intents", [asdict(entry) for entry in memory.intents.values()])
         if finished:
             oldest = now - self.settings.retention
-            passes = [entry for entry in self.passes() if entry.get("at", 0) >= oldest]
+            passes = [entry for entry in self.passes() if entry["at"] >= oldest]
             self._replace("passes", [*passes, finished][-self.settings.retention_passes :])
         try:
             self.database.storage.flush()  # type: ignore[attr-defined]
@@ -84,11 +85,11 @@ def _open(path: Path, now: float, keep: bool) -> TinyDB:
             raise ValueError(f"it is of format {max(versions)}, newer than {FORMAT}")
         for name in database.tables():
             database.table(name).all()
-    except PermissionError as error:
+    except (PermissionError, IsADirectoryError) as error:
         raise FixConfiguration([Fault(str(path), "record.path", f"cannot be read: {error.strerror}")]) from error
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         _set_aside(path, now, error, keep)
-        return _database(path) if keep else _database(Path(os.devnull))
+        return _database(path) if keep else _database(Path(os.devnull))  # save() writes nothing there
     return database
 
 
@@ -111,7 +112,7 @@ def _set_aside(path: Path, now: float, why: Exception, keep: bool) -> None:
             path.replace(aside)
             log.warning("it is kept as %s", aside)
         except OSError as error:
-            log.warning("it could not be set aside: %s", error)
+            raise NotRecorded(f"{path} is no state file and cannot be set aside: {error.strerror or error}") from error
 
 
 def _entries(table: Iterable[Mapping[str, Any]], kind: type[Any]) -> Iterator[Any]:
@@ -119,7 +120,7 @@ def _entries(table: Iterable[Mapping[str, Any]], kind: type[Any]) -> Iterator[An
     known = {entry.name: entry for entry in fields(kind)}
     for document in table:
         values = {name: value for name, value in document.items() if name in known}
-        wrong = [name for name, value in values.items() if not isinstance(value, _type_of(known[name].type))]
+        wrong = [name for name, value in values.items() if not _fits(value, str(known[name].type))]
         missing = [name for name, entry in known.items() if entry.default is MISSING and name not in values]
         if wrong or missing:
             log.warning("an entry of the state file is left out, for %s: %.200r", wrong + missing, document)
@@ -127,9 +128,24 @@ def _entries(table: Iterable[Mapping[str, Any]], kind: type[Any]) -> Iterator[An
             yield kind(**values)
 
 
-def _type_of(name: Any) -> tuple[type, ...]:
-    """What a field may hold in JSON: model.py annotates with plain names."""
-    return {"str": (str,), "bool": (bool,), "int": (int,), "float": (int, float)}[str(name)]
+def _fits(value: Any, kind: str) -> bool:
+    """Whether JSON may hold this value in a field of this type (model.py annotates with plain names)."""
+    if kind in {"int", "float"}:
+        number = int if kind == "int" else int | float
+        return isinstance(value, number) and not isinstance(value, bool) and 0 <= value < 1e18
+    return isinstance(value, {"str": str, "bool": bool}[kind])
+
+
+def _is_pass(entry: Mapping[str, Any]) -> bool:
+    """Whether a document is a pass as report.entry writes it; the reports rely on it."""
+    nodes, actions = entry.get("nodes", {}), entry.get("actions", [])
+    return (
+        _fits(entry.get("at"), "float")
+        and isinstance(nodes, dict)
+        and all(_fits(count, "float") for count in nodes.values())
+        and isinstance(actions, list)
+        and all(isinstance(action, dict) and {"verb", "node", "code"} <= action.keys() for action in actions)
+    )
 
 
 @contextmanager
@@ -143,12 +159,17 @@ def lock(settings: RecordSettings) -> Iterator[None]:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         held = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as error:
+        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            raise NotRecorded(f"the lock {path} cannot be made: {error.strerror}") from error
         raise FixConfiguration([Fault(str(path), "record.path", f"cannot be written: {error.strerror}")]) from error
+    _held.add(held)
     try:
         _hold(held, path)
         yield
     finally:
-        os.close(held)
+        if held in _held:  # else this is a forked child, which has let go of it already
+            _held.remove(held)
+            os.close(held)
 
 
 def _hold(held: int, path: Path) -> None:
@@ -157,14 +178,16 @@ def _hold(held: int, path: Path) -> None:
     except BlockingIOError as error:
         holder = os.pread(held, 32, 0).decode(errors="replace").strip()
         raise AlreadyRunning(f"another pass is at work (process {holder or '?'}, lock {path})") from error
-    # A child that only asks a question must not keep the lock alive when this process is killed.
-    os.register_at_fork(after_in_child=lambda: _close_quietly(held))
-    os.truncate(held, 0)
-    os.pwrite(held, str(os.getpid()).encode(), 0)
+    with suppress(OSError):  # a full disk; the number is only told to people
+        os.truncate(held, 0)
+        os.pwrite(held, str(os.getpid()).encode(), 0)
 
 
-def _close_quietly(held: int) -> None:
-    try:
-        os.close(held)
-    except OSError:
-        return
+def _let_go_in_child() -> None:
+    """A child that only asks a question must not keep the lock alive when this process is killed."""
+    while _held:
+        os.close(_held.pop())
+
+
+_held: set[int] = set()
+os.register_at_fork(after_in_child=_let_go_in_child)

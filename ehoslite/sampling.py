@@ -1,65 +1,73 @@
-"""Prints the sample configuration and the table of options from settings.py, the one place where they stand."""
+"""Prints the sample configuration and the reference of the options from settings.py, the one place where they stand.
+
+`python -m ehoslite.sampling docs/configuration.md` puts the reference between the markers of that file.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+import sys
 import textwrap
+import types
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from ehoslite.settings import CLOUD_TYPES, CloudSettings, Megabytes, Option, Seconds, Settings
+from ehoslite.settings import CLOUD_TYPES, CloudSettings, Megabytes, Option, Place, Seconds, Settings
+
+HEAD = """\
+# The configuration of ehoslite. A line that is commented out shows the default or, where there is none, an example.
+# Write times as 300, 5m or 1h 30m, and memory and disk as 2048 (MB) or 2 GB.
+"""
+BEGIN, END = "<!-- options: begin -->", "<!-- options: end -->"
+
+WIDTH = 100
+# A section whose helps are all so short has them at the ends of its lines.
+BRIEF = 30
+
+Field = dataclasses.Field[Any]
 
 
 def sample() -> str:
     """A commented configuration, valid as printed: what must be given stands, the rest shows its default."""
-    head = (
-        "# ehoslite's configuration. What is commented out shows the default.\n"
-        "# Times may be written 300, 5m or 1h 30m; memory and disk 2048 (MB) or 2 GB.\n"
-    )
-    return head + "\n".join(_section(Settings, "")) + "\n"
+    return HEAD + "\n" + "\n".join(_section(Settings, "")) + "\n"
 
 
-def _section(kind: type[Any], indent: str) -> Iterator[str]:
-    hints = typing.get_type_hints(kind)
-    for entry in fields(kind):
-        known: Option = entry.metadata["option"]
-        yield ""
-        yield from textwrap.wrap(known.help, 100, initial_indent=f"{indent}# ", subsequent_indent=f"{indent}# ")
-        yield from _entry(entry, hints[entry.name], known, indent)
+def table() -> str:
+    """Every option as Markdown, a table for each section."""
+    return "\n".join(_tables(Settings, "", "The whole file"))
 
 
-def _entry(entry: dataclasses.Field[Any], kind: Any, known: Option, indent: str) -> Iterator[str]:
-    if is_dataclass(kind) and isinstance(kind, type):
-        yield f"{indent}{entry.name}:"
-        yield from _section(kind, indent + "  ")
-    elif typing.get_origin(kind) is Mapping and typing.get_args(kind)[1] == CloudSettings:
-        yield f"{indent}{entry.name}:"
-        yield f"{indent}  {known.sample}:"
-        yield from _section(CLOUD_TYPES["local"], indent + "    ")
-    elif typing.get_origin(kind) is tuple and is_dataclass(typing.get_args(kind)[0]):
-        yield f"{indent}{entry.name}:"
-        yield from _first_of_list(typing.get_args(kind)[0], indent + "  ")
-    else:
-        given = entry.default is MISSING and entry.default_factory is MISSING
-        value = known.shown or (known.sample if given or entry.default is None else default_of(entry))
-        line = f"{entry.name}: {written(value, kind)}"
-        yield indent + (line if given or entry.name == "type" else f"# {line}")
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print the reference, or put it between the markers of the files that are named."""
+    names = list(sys.argv[1:] if arguments is None else arguments)
+    for name in names:
+        text = Path(name).read_text(encoding="utf-8")
+        if text.find(END) < text.find(BEGIN) or BEGIN not in text:
+            print(f"{name}: the markers {BEGIN} and {END} are not in it, in this order", file=sys.stderr)
+            return 1
+        Path(name).write_text(put_between(text, table()), encoding="utf-8")
+    if not names:
+        print(table())
+    return 0
 
 
-def _first_of_list(kind: Any, indent: str) -> Iterator[str]:
-    lines = [line[len(indent) + 2 :] for line in _section(kind, indent + "  ") if line]
-    first = next(index for index, line in enumerate(lines) if not line.startswith("#"))
-    order = [lines[first], *lines[:first], *lines[first + 1 :]]
-    for index, line in enumerate(order):
-        yield f"{indent}{'- ' if index == 0 else '  '}{line}"
+def put_between(text: str, reference: str) -> str:
+    """The text with the reference between its markers."""
+    head, rest = text.split(BEGIN, 1)
+    return f"{head}{BEGIN}\n\n{reference}\n\n{END}{rest.split(END, 1)[1]}"
 
 
-def default_of(entry: dataclasses.Field[Any]) -> Any:
+def default_of(entry: Field) -> Any:
     """The default, made where it comes from a factory."""
     return entry.default if entry.default_factory is MISSING else entry.default_factory()
+
+
+def must_be_given(entry: Field) -> bool:
+    """Whether the option has no default."""
+    return entry.default is MISSING and entry.default_factory is MISSING
 
 
 def written(value: Any, kind: Any = None) -> str:
@@ -68,12 +76,12 @@ def written(value: Any, kind: Any = None) -> str:
         return duration(float(value))
     if kind is Megabytes:
         return f"{value} MB" if value % 1024 else f"{value // 1024} GB"
-    if isinstance(value, Path):
-        return str(value)
     if value is None or value == "":
         return '""' if value == "" else ""
     if isinstance(value, Mapping):
         return "{}"
+    if isinstance(value, float):
+        return f"{value:g}"
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
@@ -83,3 +91,149 @@ def duration(value: float) -> str:
         if value and value % length == 0:
             return f"{value / length:g}{unit}"
     return f"{value:g}s"
+
+
+def _section(kind: type[Any], indent: str) -> Iterator[str]:
+    if all(len(_known(entry).help) <= BRIEF for entry in fields(kind)):
+        yield from _brief(kind, indent)
+        return
+    hints = typing.get_type_hints(kind)
+    for number, entry in enumerate(fields(kind)):
+        if number:
+            yield ""
+        yield from _comment(_known(entry).help, indent)
+        yield from _entry(entry, hints[entry.name], indent)
+
+
+def _brief(kind: type[Any], indent: str) -> Iterator[str]:
+    hints = typing.get_type_hints(kind)
+    lines = [(_line(entry, hints[entry.name]), _known(entry).help) for entry in fields(kind)]
+    width = max(len(line) for line, _ in lines)
+    for line, text in lines:
+        yield f"{indent}{line:{width}}  # {text}"
+
+
+def _entry(entry: Field, kind: Any, indent: str) -> Iterator[str]:
+    if is_dataclass(kind) and isinstance(kind, type):
+        yield f"{indent}{entry.name}:"
+        yield from _section(kind, indent + "  ")
+    elif _is_clouds(kind):
+        yield f"{indent}{entry.name}:"
+        yield from _clouds(_known(entry), indent + "  ")
+    elif part := _listed(kind):
+        yield f"{indent}{entry.name}:"
+        yield from _first_of_list(part, indent + "  ")
+    else:
+        yield indent + _line(entry, kind)
+
+
+def _line(entry: Field, kind: Any) -> str:
+    known, given = _known(entry), must_be_given(entry)
+    value = known.shown or (known.sample if given or entry.default is None else default_of(entry))
+    line = f"{entry.name}: {written(value, kind)}"
+    return line if given or entry.name == "type" else f"# {line}"
+
+
+def _clouds(known: Option, indent: str) -> Iterator[str]:
+    """A cloud of each type; the file is valid with the first one alone, the others are commented out."""
+    for number, kind in enumerate(CLOUD_TYPES.values()):
+        if number == 0:
+            yield f"{indent}{known.sample}:"
+            yield from _section(kind, indent + "  ")
+            continue
+        name = _type_of(kind)
+        yield ""
+        for line in [f"{name}:", *_section(kind, "  ")]:
+            yield f"{indent}#{line and ' '}{line}"
+
+
+def _first_of_list(kind: Any, indent: str) -> Iterator[str]:
+    """The one entry of a list; its first line takes the dash."""
+    for number, line in enumerate(_section(kind, "")):
+        yield f"{indent}{'- ' if number == 0 else '  '}{line}" if line else ""
+
+
+def _comment(text: str, indent: str) -> list[str]:
+    return textwrap.wrap(
+        text, WIDTH, initial_indent=f"{indent}# ", subsequent_indent=f"{indent}# ", break_on_hyphens=False
+    )
+
+
+def _tables(kind: type[Any], path: str, title: str) -> Iterator[str]:
+    hints = typing.get_type_hints(kind)
+    yield f"### {title}"
+    yield ""
+    yield "| Option | Value | Default | Meaning |"
+    yield "| --- | --- | --- | --- |"
+    for entry in fields(kind):
+        cells = (f"`{path}{entry.name}`", _value(entry, hints[entry.name]), _default(entry, hints[entry.name]))
+        yield f"| {' | '.join(cells)} | {_known(entry).help.replace('|', chr(92) + '|')} |"
+    for entry in fields(kind):
+        inner = hints[entry.name]
+        for part, place in _parts(inner, f"{path}{entry.name}"):
+            yield ""
+            what = f", type `{_type_of(part)}`" if _is_clouds(inner) else ""
+            yield from _tables(part, f"{place}.", f"`{place}`{what}: {_known(entry).help}")
+
+
+def _parts(kind: Any, place: str) -> list[tuple[type[Any], str]]:
+    """The sections below an option, with their places in the file."""
+    if _is_clouds(kind):
+        return [(cloud, f"{place}.NAME") for cloud in CLOUD_TYPES.values()]
+    if part := _listed(kind):
+        return [(part, f"{place}[]")]
+    return [(kind, place)] if is_dataclass(kind) and isinstance(kind, type) else []
+
+
+def _value(entry: Field, kind: Any) -> str:
+    """What the option takes, in words."""
+    known = _known(entry)
+    if typing.get_origin(kind) in (typing.Union, types.UnionType):
+        kind = next(part for part in typing.get_args(kind) if part is not type(None))
+    if typing.get_origin(kind) is Literal:
+        return " or ".join(f"`{choice}`" for choice in typing.get_args(kind))
+    if _parts(kind, ""):
+        return "a list of sections" if _listed(kind) else "sections by name" if _is_clouds(kind) else "a section"
+    words = {Seconds: "time", Megabytes: "amount", Place: "path", int: "whole number", float: "number", str: "text"}
+    limits = [known.pattern_help] if known.pattern_help else [words.get(kind, "texts by name")]
+    limits += [f"at least {_limit(known.at_least, kind)}"] if known.at_least else []
+    limits += [f"at most {_limit(known.at_most, kind)}"] if known.at_most is not None else []
+    return ", ".join(limits)
+
+
+def _limit(value: float, kind: Any) -> str:
+    return duration(value) if kind is Seconds else f"{value:g}{' MB' if kind is Megabytes else ''}"
+
+
+def _default(entry: Field, kind: Any) -> str:
+    if must_be_given(entry) or entry.name == "type":
+        return "must be given"
+    if _listed(kind):
+        return "one with the defaults" if len(default_of(entry)) == 1 else "none"
+    if _parts(kind, ""):
+        return "as below"
+    value = _known(entry).shown or written(default_of(entry), kind)
+    return f"`{value}`" if value not in {"", '""', "{}"} else "none"
+
+
+def _known(entry: Field) -> Option:
+    found: Option = entry.metadata["option"]
+    return found
+
+
+def _is_clouds(kind: Any) -> bool:
+    return typing.get_origin(kind) is Mapping and typing.get_args(kind)[1] == CloudSettings
+
+
+def _listed(kind: Any) -> type[Any] | None:
+    """The section of which this type is a list."""
+    part = typing.get_args(kind)[0] if typing.get_origin(kind) is tuple else None
+    return part if is_dataclass(part) and isinstance(part, type) else None
+
+
+def _type_of(kind: type[Any]) -> str:
+    return next(name for name, known in CLOUD_TYPES.items() if known is kind)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,4 +1,4 @@
-"""Opens a YAML file as far as its nodes, which know their lines. Whatever is in the file, it ends with a clear fault."""
+"""Opens a YAML file as far as its nodes, which know their lines. Whatever the file holds, it ends in a clear fault."""
 
 from __future__ import annotations
 
@@ -62,7 +62,8 @@ def _check_levels(path: Path, text: str) -> None:
         elif isinstance(event, yaml.CollectionEndEvent):
             depth -= 1
         if depth > MOST_DEPTH:
-            raise _fault(path, event.start_mark.line + 1, f"is nested deeper than {MOST_DEPTH} levels")
+            line = event.start_mark.line + 1 if event.start_mark else 0
+            raise _fault(path, line, f"is nested deeper than {MOST_DEPTH} levels")
 
 
 def _check_aliases(path: Path, document: yaml.Node) -> None:
@@ -76,9 +77,10 @@ def _check_aliases(path: Path, document: yaml.Node) -> None:
             raise _fault(path, node.start_mark.line + 1, what)
         if seen > MOST_VALUES:
             raise _fault(path, node.start_mark.line + 1, f"holds more than {MOST_VALUES} values")
-        if isinstance(node, yaml.CollectionNode):
-            parts = node.value if isinstance(node, yaml.SequenceNode) else [part for pair in node.value for part in pair]
-            waiting += [(part, depth + 1) for part in parts]
+        if isinstance(node, yaml.MappingNode):
+            waiting += [(part, depth + 1) for pair in node.value for part in pair]
+        elif isinstance(node, yaml.SequenceNode):
+            waiting += [(part, depth + 1) for part in node.value]
 
 
 def _hint(text: str, line: int) -> str:

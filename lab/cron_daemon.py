@@ -110,7 +110,7 @@ class CronDaemon:
         self.command = self.directory / "command"
         self.crontab = crontab.replace(program, str(self.command))
         self.cron = cron
-        self._script = f"#!/bin/sh\nexec {shlex.join([*self._own_name(), *command])}\n"
+        self._script = f'#!/bin/sh\nexec {shlex.join([*self._own_name(), *command])} "$@"\n'
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -219,9 +219,9 @@ def enter(directory: str, cron: str, account: str) -> None:
         _call_prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         if Path("/proc/self/setgroups").read_text().strip() == "deny":
             _pass_over_setgroups()
+        os.execv(cron, ["cron", "-f", "-L", "0"])  # noqa: S606  # there is no shell, nor a need for one
     except (LabError, OSError) as error:
-        sys.exit(f"the cron lab cannot set up its namespace: {error}")
-    os.execv(cron, ["cron", "-f", "-L", "0"])  # noqa: S606  # the very program that was asked for, without a shell
+        sys.exit(f"cannot start {cron} in a namespace of its own: {error}")
 
 
 def _furnish(directory: Path, account: str) -> None:

@@ -308,19 +308,20 @@ class LabPool(PoolTools):
         master = self.master
         if master is None or self.starter != os.getpid():
             return
-        self.master = None
-        atexit.unregister(self.stop)
         for pid in self.find_processes():
             send_signal(pid, signal.SIGCONT)
         # Fast shutdown: a slow one would wait for running jobs.
         send_signal(master.pid, signal.SIGQUIT)
         deadline = time.monotonic() + patience
-        while pids := [pid for pid in self.find_processes() if pid != master.pid or master.poll() is None]:
+        while pids := self.find_processes():
             if time.monotonic() > deadline or master.poll() is not None:
                 for pid in pids:
                     send_signal(pid, signal.SIGKILL)
             time.sleep(0.05)
         master.wait()
+        # Not before: an interrupted stop can be called again.
+        self.master = None
+        atexit.unregister(self.stop)
 
     def find_processes(self) -> list[int]:
         """Return the pids of the pool's living processes, found by their environment, and of all their descendants."""

@@ -10,9 +10,10 @@ import stat
 import subprocess
 import sys
 import textwrap
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -351,10 +352,14 @@ def nobody_runs(interpreter: str) -> bool:
 
 def test_tree_is_built_once_and_rebuilt_if_not_complete(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     built = []
+    meeting = threading.Barrier(2)
 
     def build(tree: Path, *_: object) -> None:
         built.append(tree)
         assert not release.is_complete(tree)
+        # Time for a second builder to come in, if the lock lets it.
+        with suppress(threading.BrokenBarrierError):
+            meeting.wait(0.2)
         tree.mkdir(exist_ok=True)
         (tree / release.COMPLETE_MARK).write_text(release.complete_text(tree))
 
