@@ -160,9 +160,9 @@ class Reader:
             return UNREADABLE
         values = {}
         for name, key, value in pairs:
-            if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}", name):
-                self.fault(key, spot / name, "a name is 1 to 64 letters, digits, '_', '-' or '.'")
             values[name] = self.read(value, kind, spot / name, known)
+            if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}", name):
+                values[name] = self.fault(key, spot / name, "a name is 1 to 64 letters, digits, '_', '-' or '.'")
         return UNREADABLE if UNREADABLE in values.values() else values
 
     def _one_of(self, node: yaml.Node, allowed: tuple[str, ...], spot: Spot) -> Any:

@@ -133,7 +133,8 @@ class CronDaemon:
         inside = "import sys; from lab.cron_daemon import enter; enter(*sys.argv[1:])"
         uid, gid = self.account if os.geteuid() == 0 else (0, 0)
         command = ["unshare", *space, sys.executable, "-c", inside, str(self.directory), str(cron), f"{uid}:{gid}"]
-        environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parent.parent)}
+        code = str(Path(__file__).resolve().parent.parent)
+        environment = {**os.environ, "PYTHONPATH": code, "EHOSLITE_LAB_CRON": str(self.directory)}
         with (self.directory / "cron.log").open("wb") as log:
             # A session of its own: what is typed at a terminal to end the tests must not reach the passes.
             self._process = subprocess.Popen(

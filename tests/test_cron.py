@@ -20,6 +20,7 @@ from ehoslite.deadline import GRACE
 from ehoslite.settings import Settings
 from lab import read_file, read_parents
 from lab.cron_daemon import CronDaemon, find_or_download
+from lab.jobs import wait_until
 from lab.pool import NOBODY, temporary_directory
 from lab.release import LabError
 
@@ -223,10 +224,21 @@ def test_cron_that_dies_is_reported_at_once(folder: Path) -> None:
             cron.wait_until(lambda: False, ONE_PASS, "a pass")
 
 
+def test_cron_ends_with_the_process_that_started_it(folder: Path) -> None:
+    script = """
+        import os, sys
+        from pathlib import Path
+        from lab.cron_daemon import CronDaemon
+        CronDaemon(Path(sys.argv[1]), sys.argv[2], sys.argv[3], ["true"]).start()
+        os._exit(0)
+    """
+    command = [sys.executable, "-c", textwrap.dedent(script), str(folder), CRONTAB, PROGRAM]
+    subprocess.run(command, cwd=CRON.parent, check=True, timeout=60)
+    wait_until(lambda: find_processes(folder) == [], 10, "cron to end")
+
+
 def test_cron_that_cannot_start_says_why(folder: Path) -> None:
-    with pytest.raises(
-        LabError, match=r"cron to start: cannot start .*/nothing in a namespace of its own: .*No such file"
-    ):
+    with pytest.raises(LabError, match=r"cron to start: cannot start .*/nothing in a .*No such file"):
         CronDaemon(folder, CRONTAB, PROGRAM, ["true"], cron=folder / "nothing").start()
 
 

@@ -182,6 +182,22 @@ def test_each_client_has_its_rights_and_no_more(pool: LabPool) -> None:
     assert "IDTOKENS" in pool.run("condor_status", user="stranger").stderr
 
 
+def test_identity_that_the_pool_does_not_know_is_refused(pool: LabPool, folder: Path) -> None:
+    places = {f"_CONDOR_SEC_TOKEN_{name}DIRECTORY": str(folder / "tokens.d") for name in ("", "SYSTEM_")}
+    (folder / "tokens.d").mkdir(mode=0o700)
+    lab.write_secret(folder / "tokens.d" / "token", pool.create_token("mallory").encode())
+    done = subprocess.run(
+        [pool.release.program("condor_status")],
+        env={**pool.environment("reader"), **places},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert "DENIED" in done.stderr
+    assert "mallory" in done.stderr
+
+
 def test_scaler_fetches_a_node_token_without_the_key(pool: LabPool) -> None:
     fetch = ["-type", "COLLECTOR", "-authz", "ADVERTISE_STARTD", "-lifetime", "60"]
     token = pool.run_checked("condor_token_fetch", *fetch)

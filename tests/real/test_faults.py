@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -160,8 +161,7 @@ def test_a_job_that_arrives_between_plan_and_drain_survives(make_stand: MakeStan
 
 
 def is_stopped(process: int) -> bool:
-    with open(f"/proc/{process}/stat") as stat:
-        return stat.read().rpartition(")")[2].split()[0] == "T"
+    return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] == "T"
 
 
 def test_a_busy_node_that_was_drained_finishes_its_job(make_stand: MakeStand) -> None:

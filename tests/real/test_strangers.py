@@ -216,14 +216,14 @@ def test_static_slots_are_room_and_are_drained_like_others(make_stand: MakeStand
 def test_strange_ads_do_no_harm(make_stand: MakeStand) -> None:
     """Ads with wrong types, huge numbers and control characters, as any advertiser may send them."""
     stand = make_stand(scaling={"nodes_min": 1, "idle_timeout": 0})
-    strange = [
-        'MyType = "Machine"\nName = "slot1@odd"\nMachine = "odd"\nCpus = "many"\nMemory = -5\nEhosPool = "lab"\nEhosNode = 7',
-        'MyType = "Machine"\nName = "slot1@huge"\nMachine = "huge"\nCpus = 1e300\nMemory = 1/0\nState = true\nEhosPool = {}',
-        'MyType = "Machine"\nName = "slot1@ghost"\nEhosPool = "lab"\nEhosNode = "../../\\"|| true"\nState = "Drained"',
-    ]
+    strange = (
+        'Name = "slot1@odd"\nMachine = "odd"\nCpus = "many"\nMemory = -5\nEhosPool = "lab"\nEhosNode = 7',
+        'Name = "slot1@huge"\nMachine = "huge"\nCpus = 1e300\nMemory = 1/0\nState = true\nEhosPool = {}',
+        'Name = "slot1@ghost"\nEhosPool = "lab"\nEhosNode = "../../\\"|| true"\nState = "Drained"',
+    )
     for ad in strange:
         path = stand.pool.jobs_directory / "strange.ad"
-        path.write_text(ad + f'\nMyAddress = "<127.0.0.1:9>"\n')
+        path.write_text(f'MyType = "Machine"\n{ad}\nMyAddress = "<127.0.0.1:9>"\n')
         stand.pool.run_checked("condor_advertise", "UPDATE_STARTD_AD", str(path))
     done = stand.reconcile()
     assert (done.code, done.verbs()) == (0, ["create"])

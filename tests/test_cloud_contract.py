@@ -1,0 +1,199 @@
+"""What every cloud does, whatever it is made of: these cases are the definition of the Cloud interface."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+
+from ehoslite.clouds import Cloud
+from ehoslite.clouds.local import LocalCloud, Trial, processes_of
+from ehoslite.errors import ActionFailed, EhosError, NoCapacity
+from ehoslite.model import Server, VmState
+from ehoslite.settings import FlavorSettings, LocalCloudSettings, LocalQuota, Megabytes, Place
+from lab.jobs import wait_until
+from lab.release import Release
+
+NOTHING = "#cloud-config\nwrite_files: []\n"
+
+
+class Backend(Protocol):
+    """A cloud with a quota of 3 servers and flavors small and large, and what a person could do to it by hand."""
+
+    def cloud(self, pool: str = "mine") -> Cloud:
+        """The cloud as this pool sees it."""
+        ...
+
+    def stop_by_hand(self, server: Server) -> None: ...
+
+    def fail_next_build(self) -> None: ...
+
+    def remains(self, server: Server) -> bool:
+        """Whether anything of a deleted server is left."""
+        ...
+
+
+class LocalBackend:
+    def __init__(self, directory: Path, release: Release) -> None:
+        flavors = (FlavorSettings(name="small"), FlavorSettings(name="large", cpus=4, memory=Megabytes(4096)))
+        self.settings = LocalCloudSettings(
+            Place(directory / "nodes"),
+            flavors=flavors,
+            quota=LocalQuota(instances=3, cores=9, memory=Megabytes(9000)),
+            release=Place(release.prefix),
+        )
+
+    def cloud(self, pool: str = "mine") -> LocalCloud:
+        return LocalCloud("here", self.settings, pool)
+
+    def folder(self, server: Server) -> Path:
+        return Path(self.settings.directory) / server.id
+
+    def stop_by_hand(self, server: Server) -> None:
+        os.kill(int((self.folder(server) / "pid").read_text()), signal.SIGKILL)
+
+    def fail_next_build(self) -> None:
+        self.cloud().try_out(Trial(fail_build=1))
+
+    def remains(self, server: Server) -> bool:
+        return self.folder(server).exists() or bool(processes_of(self.folder(server)))
+
+
+@pytest.fixture(params=["local"])
+def backend(folder: Path, release: Release) -> Iterator[Backend]:
+    made = LocalBackend(folder, release)
+    yield made
+    for pool in ("mine", "theirs"):
+        for server in made.cloud(pool).servers():
+            made.cloud(pool).delete(server)
+
+
+def only(cloud: Cloud) -> Server:
+    (server,) = cloud.servers()
+    return server
+
+
+def wait_for_state(cloud: Cloud, state: VmState) -> Server:
+    wait_until(lambda: only(cloud).vm_state is state, 60, f"the server to be {state}")
+    return only(cloud)
+
+
+def test_an_empty_cloud_lists_nothing(backend: Backend) -> None:
+    assert backend.cloud().servers() == ()
+
+
+def test_flavors_have_sizes(backend: Backend) -> None:
+    sizes = {flavor.name: flavor.resources for flavor in backend.cloud().flavors()}
+    assert sizes["large"].cpus == 4
+    assert sizes["large"].memory == 4096
+    assert sizes["small"].disk > 0
+
+
+def test_a_server_is_listed_from_the_create_call_on(backend: Backend) -> None:
+    cloud = backend.cloud()
+    cloud.create("node-1", "small", NOTHING)
+    server = only(cloud)
+    assert (server.cloud, server.node, server.flavor) == (cloud.name, "node-1", "small")
+    assert server.vm_state in {VmState.BOOTING, VmState.ACTIVE}
+    assert wait_for_state(cloud, VmState.ACTIVE).created > 1_700_000_000
+
+
+def test_another_pool_s_servers_are_not_seen(backend: Backend) -> None:
+    backend.cloud("theirs").create("node-1", "small", NOTHING)
+    assert backend.cloud("mine").servers() == ()
+
+
+def test_room_counts_everybody_s_servers(backend: Backend) -> None:
+    before = backend.cloud().room()
+    backend.cloud("theirs").create("node-1", "large", NOTHING)
+    after = backend.cloud().room()
+    assert (before.instances - after.instances, before.cores - after.cores) == (1, 4)
+    assert before.memory - after.memory == 4096
+    backend.cloud("theirs").delete(only(backend.cloud("theirs")))
+    wait_until(lambda: backend.cloud().room() == before, 30, "the room to be as before")
+
+
+def test_a_full_quota_is_no_capacity_and_makes_nothing(backend: Backend) -> None:
+    cloud = backend.cloud()
+    for number in range(3):
+        cloud.create(f"node-{number}", "small", NOTHING)
+    with pytest.raises(NoCapacity):
+        cloud.create("node-3", "small", NOTHING)
+    assert sorted(server.node for server in cloud.servers()) == ["node-0", "node-1", "node-2"]
+
+
+def test_creations_side_by_side_stay_within_the_quota(backend: Backend) -> None:
+    def create(number: int) -> bool:
+        try:
+            backend.cloud().create(f"node-{number}", "small", NOTHING)
+        except NoCapacity:
+            return False
+        return True
+
+    with ThreadPoolExecutor(8) as threads:
+        made = sum(threads.map(create, range(8)))
+    assert made == 3
+    assert len(backend.cloud().servers()) == 3
+
+
+def test_an_unknown_flavor_is_refused_and_makes_nothing(backend: Backend) -> None:
+    with pytest.raises(ActionFailed, match="enormous"):
+        backend.cloud().create("node-1", "enormous", NOTHING)
+    assert backend.cloud().servers() == ()
+
+
+def test_deleting_leaves_nothing(backend: Backend) -> None:
+    cloud = backend.cloud()
+    cloud.create("node-1", "small", NOTHING)
+    server = wait_for_state(cloud, VmState.ACTIVE)
+    cloud.delete(server)
+    wait_until(lambda: cloud.servers() == () and not backend.remains(server), 30, "the server to be gone")
+
+
+def test_deleting_the_gone_succeeds(backend: Backend) -> None:
+    cloud = backend.cloud()
+    cloud.create("node-1", "small", NOTHING)
+    server = only(cloud)
+    cloud.delete(server)
+    cloud.delete(server)
+    wait_until(lambda: cloud.servers() == (), 30, "the server to be gone")
+    cloud.delete(server)
+
+
+def test_deleting_while_it_boots(backend: Backend) -> None:
+    cloud = backend.cloud()
+    cloud.create("node-1", "small", NOTHING)
+    server = only(cloud)
+    cloud.delete(server)
+    wait_until(lambda: not backend.remains(server), 30, "nothing to be left")
+
+
+def test_stopped_by_hand_is_stopped(backend: Backend) -> None:
+    cloud = backend.cloud()
+    cloud.create("node-1", "small", NOTHING)
+    backend.stop_by_hand(wait_for_state(cloud, VmState.ACTIVE))
+    wait_for_state(cloud, VmState.STOPPED)
+    cloud.delete(only(cloud))
+
+
+def test_a_failed_build_is_an_error_with_its_fault(backend: Backend) -> None:
+    cloud = backend.cloud()
+    backend.fail_next_build()
+    cloud.create("node-1", "small", NOTHING)
+    assert "No valid host" in wait_for_state(cloud, VmState.ERROR).fault
+
+
+def test_every_error_is_ours(backend: Backend) -> None:
+    """What a cloud raises derives from EhosError, so one failed action never ends a pass."""
+    raising: list[Callable[[], None]] = [
+        lambda: backend.cloud().create("node-1", "", NOTHING),
+        lambda: backend.cloud().create("node-1", "small\n", NOTHING),
+    ]
+    for call in raising:
+        with pytest.raises(EhosError):
+            call()

@@ -1,0 +1,165 @@
+"""The sample and the reference say what the code does, and the sample is valid as printed."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from ehoslite import sampling
+from ehoslite.settings import LocalCloudSettings, Place, Settings
+from tests.unit.configurations import every_option, read_alone
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+REFERENCE = CHECKOUT / "docs" / "configuration.md"
+# An account of no name: nothing on the machine is its own.
+STRANGER = 54321
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """Where the test writes its configuration."""
+    return tmp_path / "ehos.yaml"
+
+
+# The sample
+
+
+def test_sample_gives_the_defaults(file: Path) -> None:
+    nodes = Place(Path("/var/lib/ehoslite/nodes"))
+    here = LocalCloudSettings(directory=nodes, template=Place(file.parent / "execute.yaml"))
+    assert read_alone(file, sampling.sample()) == Settings(pool="demo", clouds={"here": here})
+
+
+def test_sample_shows_the_defaults(file: Path) -> None:
+    """With every comment mark before an option taken away, it says what the code does, but for its examples."""
+    bare = re.sub(r"^( *)# ([a-z_]+:(?: .*)?)$", r"\1\2", sampling.sample(), flags=re.MULTILINE)
+    given, default = read_alone(file, bare), read_alone(file, sampling.sample())
+    assert given.scaling == default.scaling
+    assert given.record.retention == default.record.retention
+    assert given.clouds["here"].flavors == default.clouds["here"].flavors
+    assert given.clouds["here"].quota == default.clouds["here"].quota
+    examples = {"config", "tools", "collector", "token_key"}
+    for entry in fields(given.condor):
+        if entry.name not in examples:
+            assert getattr(given.condor, entry.name) == getattr(default.condor, entry.name), entry.name
+
+
+def test_sample_names_every_option() -> None:
+    text = sampling.sample()
+    for path, _, _ in every_option():
+        assert re.search(rf"^[ #-]*{path[-1]}:", text, re.MULTILINE), path
+
+
+def test_sample_is_pleasant_to_read() -> None:
+    lines = sampling.sample().splitlines()
+    assert max(map(len, lines)) <= 120
+    assert not any(line != line.rstrip() for line in lines)
+    assert not any(first == second == "" for first, second in itertools.pairwise(lines))
+
+
+def test_sample_shows_further_types_of_cloud_commented_out(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sampling, "CLOUD_TYPES", {"local": LocalCloudSettings, "far": type("Far", (CloudOfTest,), {})})
+    assert "  # far:\n" in sampling.sample()
+    assert list(read_alone(file, sampling.sample()).clouds) == ["here"]
+
+
+class CloudOfTest(LocalCloudSettings):
+    """A second type of cloud."""
+
+
+@pytest.fixture
+def checkout() -> Iterator[Path]:
+    """A checkout of the stranger's own, in a folder that everybody may enter."""
+    with tempfile.TemporaryDirectory(prefix="ehoslite-test-") as name:
+        folder = Path(name) / "checkout"
+        for part in ("ehoslite", "cloud-init"):
+            shutil.copytree(CHECKOUT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
+        (folder / "state").mkdir()
+        (folder / "state" / "README.md").touch()
+        (Path(name) / "empty").mkdir()
+        Path(name).chmod(0o755)
+        if os.geteuid() == 0:
+            for path in [Path(name) / "empty", *folder.rglob("*"), folder]:
+                os.chown(path, STRANGER, STRANGER)
+        yield folder
+
+
+# Python itself may lie in a folder of root's, so the rights go when everything is imported.
+AS_USER = """
+import locale, os, sys
+import ehoslite.cli, ehoslite.config, ehoslite.report, ehoslite.sampling
+user = int(sys.argv[1])
+if os.geteuid() == 0:
+    os.setgroups([])
+    os.setresgid(user, user, user)
+    os.setresuid(user, user, user)
+sys.exit(ehoslite.cli.main(sys.argv[2:]))
+"""
+
+
+@pytest.mark.parametrize("user", [0, STRANGER])
+def test_sample_is_valid_as_printed(checkout: Path, user: int) -> None:
+    """In an empty folder, for root and for an ordinary user."""
+    if os.geteuid() != 0 and user == 0:
+        pytest.skip("only root can be root")
+    environment = {"PATH": os.defpath, "PYTHONPATH": str(checkout), "PYTHONDONTWRITEBYTECODE": "1"}
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-c", AS_USER, str(user), "config", *arguments]
+        folder = checkout.parent / "empty"
+        return subprocess.run(
+            command, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=60
+        )
+
+    printed = run("sample")
+    assert (printed.returncode, printed.stderr) == (0, "")
+    (checkout.parent / "empty" / "ehos.yaml").write_text(printed.stdout)
+    checked = run("check", "-c", "ehos.yaml")
+    assert (checked.returncode, checked.stderr) == (0, "")
+    assert checked.stdout == "ehos.yaml: good; pool demo, clouds here\n"
+
+
+# The reference
+
+
+def test_reference_is_that_of_the_code() -> None:
+    """Run `python -m ehoslite.sampling docs/configuration.md` after a change of settings.py."""
+    text = REFERENCE.read_text(encoding="utf-8")
+    assert text == sampling.put_between(text, sampling.table())
+
+
+def test_reference_has_every_option_with_its_help() -> None:
+    text = REFERENCE.read_text(encoding="utf-8")
+    for path, _, known in every_option():
+        name = ".".join("NAME" if step == "here" else str(step) for step in path).replace(".0.", "[].")
+        assert re.search(rf"^\| `{re.escape(name)}` \|.*\| {re.escape(known.help)} \|$", text, re.MULTILINE), name
+
+
+def test_small_example_of_the_reference_is_valid(file: Path) -> None:
+    (example,) = re.findall(r"```yaml\n(.*?)```", REFERENCE.read_text(encoding="utf-8"), re.DOTALL)
+    assert [flavor.name for flavor in read_alone(file, example).clouds["here"].flavors] == ["small", "large"]
+
+
+def test_reference_is_put_between_the_markers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(f"before\n{sampling.BEGIN}\nwhat was here\n{sampling.END}\nafter\n")
+    assert sampling.main([str(page)]) == 0
+    text = page.read_text()
+    assert text.startswith("before\n")
+    assert text.endswith("\nafter\n")
+    assert sampling.table() in text
+    assert "what was here" not in text
+    page.write_text("no markers")
+    assert sampling.main([str(page)]) == 1
+    assert page.read_text() == "no markers"
+    assert "the markers" in capsys.readouterr().err
