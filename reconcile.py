@@ -16,11 +16,11 @@ from pathlib import Path
 
 from ehoslite import report
 from ehoslite.act import Hands, act, rehearse
+from ehoslite.actions import Pass
 from ehoslite.clouds import open_clouds
 from ehoslite.config import find, load
 from ehoslite.deadline import Deadline
 from ehoslite.errors import EhosError
-from ehoslite.model import Pass
 from ehoslite.nodes import remember
 from ehoslite.observe import observe
 from ehoslite.plan import plan

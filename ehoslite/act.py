@@ -9,22 +9,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
+from ehoslite.actions import Create, Delete, Drain, Forget, Outcome, Plan, Undrain
 from ehoslite.cloudinit import read_template, user_data
 from ehoslite.clouds import Cloud
 from ehoslite.config import find_template
 from ehoslite.errors import AlreadyDraining, DeadlinePassed, EhosError, NoCapacity, NotIdle
-from ehoslite.model import (
-    Create,
-    Delete,
-    Drain,
-    Forget,
-    Intent,
-    Memory,
-    Outcome,
-    Plan,
-    Slot,
-    Undrain,
-)
+from ehoslite.model import Intent, Memory, Slot
 from ehoslite.nodes import is_drained
 from ehoslite.pool import Pool
 from ehoslite.record import Record

@@ -41,6 +41,7 @@ def ask_all(questions: Mapping[str, Question], timeout: float) -> dict[str, Any]
         for child, ear in asked.values():
             child.kill()
             child.join()
+            child.close()
             ear.close()
 
 

@@ -6,18 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from ehoslite.model import (
-    CondorState,
-    Intent,
-    Memory,
-    Node,
-    Remembered,
-    Resources,
-    Server,
-    Slot,
-    VmState,
-    World,
-)
+from ehoslite.model import CondorState, Intent, Memory, Node, Remembered, Resources, Server, Slot, VmState, World
 from ehoslite.settings import Settings
 
 # Every drain of ours carries this reason, so that a drain by an administrator is told from ours and left alone.
@@ -178,7 +167,7 @@ def _node(
         slots,
         past.first_seen,
         past.joined,
-        past.heard,
+        max(past.heard, last_heard(slots)),
         idle_since(slots) or past.idle_since,
         past.created_here,
         bool(slots) and all(slot.drain_reason.startswith(DRAIN_REASON) for slot in slots),

@@ -12,8 +12,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from ehoslite.actions import Action, HoldBack, Outcome, Pass, Plan
 from ehoslite.errors import EXIT_ACTION_FAILED, EXIT_FINE, EhosError
-from ehoslite.model import Action, Demand, HoldBack, Memory, Node, Outcome, Pass, Plan, World
+from ehoslite.model import Demand, Memory, Node, World
 from ehoslite.record import Record
 from ehoslite.settings import Settings
 

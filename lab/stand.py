@@ -16,6 +16,7 @@ import yaml
 from ehoslite.clouds.local import LocalCloud
 from ehoslite.config import load
 from ehoslite.model import VmState
+from ehoslite.record import Record
 from ehoslite.settings import LocalCloudSettings, Settings
 from lab.jobs import wait_until
 from lab.pool import LabPool
@@ -137,6 +138,10 @@ class Stand:
         running = self.start_pass("--json", *options)
         out, err = running.communicate(timeout=90)
         return Finished(running.returncode, out, err)
+
+    def passes(self) -> int:
+        """How many passes the history holds."""
+        return len(Record(self.settings.record, 0.0, keep=False).passes())
 
     def nodes(self) -> dict[str, str]:
         """Our servers: node id -> vm_state."""

@@ -149,6 +149,8 @@ NO_DNS = True
 DEFAULT_DOMAIN_NAME = nodes.ehos
 USE_SHARED_PORT = False
 USE_PROCD = False
+MASTER_NAME = guest
+MAIL = /bin/true
 ENABLE_KERNEL_TUNING = False
 # On the central manager's own host a startd would present its family's session to the collector and be refused.
 SEC_USE_FAMILY_SESSION = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,19 @@ class Release:
             "SHARE": self.share,
         }
         return "".join(f"{name} = {path}\n" for name, path in macros.items())
+
+    def program(self, name: str) -> Path:
+        """The path of a program such as condor_drain. Raises FileNotFoundError if this release has none of the name."""
+        for folder in ("bin", "sbin"):
+            path = self.prefix / folder / name
+            if path.exists():
+                return path
+        raise FileNotFoundError(f"HTCondor under {self.prefix} has no program {name} in bin or sbin; check its name")
+
+    def environment(self) -> dict[str, str]:
+        """A small environment for HTCondor's programs: PATH with this release first, HOME and LANG."""
+        path = os.pathsep.join([f"{self.prefix}/bin", f"{self.prefix}/sbin", os.environ.get("PATH", os.defpath)])
+        return {"PATH": path, "HOME": os.environ.get("HOME", "/"), "LANG": "C.UTF-8"}
 
 
 def describe(prefix: Path) -> Release:

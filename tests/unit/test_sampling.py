@@ -94,12 +94,14 @@ def checkout() -> Iterator[Path]:
         yield folder
 
 
-# Python itself may lie in a folder of root's, so the rights go when everything is imported.
+# Python itself may lie in a folder of root's, so the rights go when a first run has imported everything.
 AS_USER = """
-import locale, os, sys
-import ehoslite.cli, ehoslite.config, ehoslite.report, ehoslite.sampling
+import contextlib, io, os, sys
+import ehoslite.cli
 user = int(sys.argv[1])
 if os.geteuid() == 0:
+    with contextlib.redirect_stdout(io.StringIO()):
+        ehoslite.cli.main(sys.argv[2:])
     os.setgroups([])
     os.setresgid(user, user, user)
     os.setresuid(user, user, user)

@@ -1,0 +1,122 @@
+"""The verbs: what a pass may do, with its reasons, what it decides, and what came of it. Values only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ehoslite.model import Flavor, Node, World
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why: a code that programs read (docs/reasons.md lists them) and a sentence that a person reads."""
+
+    code: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Create:
+    """Make one server of this flavor; its node id is chosen when the intent is written."""
+
+    flavor: Flavor
+    reason: Reason
+    verb = "create"
+
+    @property
+    def subject(self) -> str:
+        return f"{self.flavor.cloud}/{self.flavor.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Drain:
+    """Ask the startd to take no more jobs, if it judges itself idle."""
+
+    node: Node
+    reason: Reason
+    verb = "drain"
+
+    @property
+    def subject(self) -> str:
+        return self.node.id
+
+
+@dataclass(frozen=True, slots=True)
+class Undrain:
+    """Take a draining node back: jobs wait for it."""
+
+    node: Node
+    reason: Reason
+    verb = "undrain"
+
+    @property
+    def subject(self) -> str:
+        return self.node.id
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    """Delete the node's servers and what was made with them, then its ads. `drained` says that it must be seen
+    Drained/Idle once more right before."""
+
+    node: Node
+    reason: Reason
+    drained: bool = False
+    verb = "delete"
+
+    @property
+    def subject(self) -> str:
+        return self.node.id
+
+
+@dataclass(frozen=True, slots=True)
+class Forget:
+    """Invalidate the ads that a node left in the collector though its server is gone."""
+
+    node: Node
+    reason: Reason
+    verb = "forget"
+
+    @property
+    def subject(self) -> str:
+        return self.node.id
+
+
+Action = Create | Drain | Undrain | Delete | Forget
+
+
+@dataclass(frozen=True, slots=True)
+class HoldBack:
+    """Something that was not done, and why: a shape, a node or a cloud is its subject."""
+
+    subject: str
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a pass means to do, and what it does not."""
+
+    actions: tuple[Action, ...] = ()
+    held: tuple[HoldBack, ...] = ()
+    nodes: tuple[Node, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of one action: `error` is empty on success; `node` is the id that a creation was given."""
+
+    action: Action
+    node: str
+    error: str = ""
+    harmless: bool = False  # not done, and that is a normal outcome (the node got a job in between)
+    certain: bool = False  # a creation that certainly made nothing
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """One finished pass: what it saw, what it decided, what came of it."""
+
+    world: World
+    plan: Plan
+    outcomes: tuple[Outcome, ...]

@@ -1,0 +1,119 @@
+"""A plan in the making: what is decided so far, and what room quotas and limits still leave. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from ehoslite import policies
+from ehoslite.actions import Action, Create, HoldBack, Reason
+from ehoslite.model import CloudView, CondorState, Flavor, Node, Resources, Room, Slot, World
+from ehoslite.packing import Packing, Rank, Space
+from ehoslite.settings import Settings
+
+
+@dataclass
+class Draft:
+    """What growing.py and shrinking.py write into. `wanted_back` holds draining nodes to be kept though no job was
+    packed onto them, `new` the names under which nodes to be made stand in the packing."""
+
+    world: World
+    settings: Settings
+    nodes: tuple[Node, ...]
+    actions: list[Action] = field(default_factory=list)
+    held: list[HoldBack] = field(default_factory=list)
+    wanted_back: dict[str, Reason] = field(default_factory=dict)
+    new: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.now = self.world.now
+        self.counted = [node for node in self.nodes if policies.counts_to_limits(node, self.world)]
+        self.clouds = [cloud for cloud in self.world.clouds if not cloud.fault]
+        self.rooms = {cloud.name: self._room(cloud) for cloud in self.clouds}
+        self.nodes_left = self.settings.scaling.nodes_max - len(self.counted)
+        self.packing = Packing(spaces(self.nodes, self.world, self.settings))
+
+    def _room(self, cloud: CloudView) -> Room:
+        """The cloud's quota less what is only intended there and so not yet in the cloud's own count."""
+        room = cloud.room
+        flavors = {flavor.name: flavor for flavor in cloud.flavors}
+        for node in self.counted:
+            if node.cloud == cloud.name and not node.servers and node.flavor in flavors:
+                room = room.less(flavors[node.flavor])
+        return room
+
+    def hold(self, subject: str, code: str, text: str) -> None:
+        """Say what is not done, and why."""
+        self.held.append(HoldBack(subject, Reason(code, text)))
+
+    def create(self, flavor: Flavor, servers: int, reason: Reason) -> None:
+        """Make so many nodes of this flavor; their room is there for packing at once."""
+        self.nodes_left -= servers
+        self.rooms[flavor.cloud] = self.rooms[flavor.cloud].less(flavor, servers)
+        for _ in range(servers):
+            owner = f"new node {len(self.new) + 1}"
+            self.new.append(owner)
+            self.packing.add(Space(Rank.NEW, flavor.resources, owner))
+            self.actions.append(Create(flavor, reason))
+
+    def choose(self, cloud: CloudView, request: Resources, count: int) -> tuple[Flavor, int] | None:
+        """A flavor of this cloud for so many jobs, and how many nodes of it limits and quota allow."""
+        room = self.rooms[cloud.name]
+        room = Room(min(room.instances, self.nodes_left), room.cores, room.memory)
+        return policies.choose_flavor(request, count, policies.fitting_flavors(request, cloud.flavors), room)
+
+    def is_kept(self, node: Node) -> bool:
+        """Whether jobs were packed onto it, or the minimum or the spare wants it back."""
+        return node.id in self.wanted_back or self.packing.used[node.id] > 0
+
+    def count_alive(self) -> int:
+        """Nodes that serve, boot, come back or are to be made."""
+        return len(self.new) + sum(
+            policies.is_serving(node) or policies.is_booting(node, self.now, self.settings) or self.is_kept(node)
+            for node in self.counted
+        )
+
+    def count_unused(self) -> int:
+        """Nodes that take jobs now and that nothing was packed onto."""
+        return sum(
+            policies.is_serving(node) and node.condor_state is CondorState.IDLE and not self.packing.used[node.id]
+            for node in self.counted
+        )
+
+    def count_unused_soon(self) -> int:
+        """The same, with those that boot, come back or are to be made."""
+        booting = sum(
+            policies.is_booting(node, self.now, self.settings) and not self.packing.used[node.id]
+            for node in self.counted
+        )
+        new = sum(not self.packing.used[owner] for owner in self.new)
+        return self.count_unused() + booting + new + len(self.wanted_back)
+
+
+def spaces(nodes: Iterable[Node], world: World, settings: Settings) -> list[Space]:
+    """All room that jobs may be packed onto, ours and foreign."""
+    ours = {slot.name for node in nodes for slot in node.slots}
+    found = [
+        Space(Rank.PARTLY_USED, slot.free, slot.name)
+        for slot in world.slots
+        if slot.name not in ours and has_room(slot)
+    ]
+    for node in nodes:
+        if policies.is_serving(node):
+            rank = Rank.EMPTY if node.condor_state is CondorState.IDLE else Rank.PARTLY_USED
+            found += [Space(rank, slot.free, node.id) for slot in node.slots if has_room(slot)]
+        elif policies.is_booting(node, world.now, settings):
+            found.append(Space(Rank.BOOTING, node.resources, node.id))
+        elif policies.can_be_taken_back(node):
+            found += [Space(Rank.DRAINING, slot.free, node.id) for slot in node.slots if slot.kind != "Dynamic"]
+    return found
+
+
+def has_room(slot: Slot) -> bool:
+    """An unclaimed slot that takes jobs. A draining one still shows free cpus: that is no capacity."""
+    return slot.accepts_jobs and not slot.draining and slot.state == "Unclaimed" and slot.kind != "Dynamic"
+
+
+def idle_jobs(count: int) -> str:
+    """The count, in words."""
+    return f"{count} idle job" if count == 1 else f"{count} idle jobs"

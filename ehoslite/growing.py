@@ -1,0 +1,91 @@
+"""The part of the plan that adds nodes: for the queue, for the minimum, for the spare."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ehoslite import policies
+from ehoslite.actions import Reason
+from ehoslite.draft import Draft, idle_jobs
+from ehoslite.model import Flavor, Shape
+from ehoslite.packing import Rank, largest_first
+
+
+def serve_demand(draft: Draft) -> None:
+    """Pack the idle jobs, making nodes where room is missing."""
+    flavors = [flavor for cloud in draft.clouds for flavor in cloud.flavors]
+    for shape in largest_first(draft.world.demand.shapes, flavors):
+        placed = draft.packing.place(shape.request, shape.count)
+        if placed[Rank.BOOTING]:
+            verb = "waits" if placed[Rank.BOOTING] == 1 else "wait"
+            text = f"{idle_jobs(placed[Rank.BOOTING])} of {shape} {verb} for a node that boots"
+            draft.hold(str(shape), "waits-for-boot", text)
+        left = shape.count - placed.total()
+        if left:
+            make_room(draft, shape, left, flavors)
+
+
+def make_room(draft: Draft, shape: Shape, count: int, flavors: Sequence[Flavor]) -> None:
+    """New nodes for `count` jobs of a shape, in the order of the clouds, as far as limits and quotas go."""
+    if not policies.fitting_flavors(shape.request, flavors):
+        report_unfit(draft, shape, count, flavors)
+        return
+    for cloud in draft.clouds:
+        while count > 0 and (chosen := draft.choose(cloud, shape.request, count)):
+            flavor, servers = chosen
+            reason = Reason("demand", f"no room for {idle_jobs(count)} of {shape}")
+            draft.create(flavor, servers, reason)
+            count -= draft.packing.place(shape.request, count).total()
+    if count > 0:
+        report_limit(draft, str(shape), f"no node for {idle_jobs(count)} of {shape}")
+
+
+def report_unfit(draft: Draft, shape: Shape, count: int, flavors: Sequence[Flavor]) -> None:
+    """No flavor can ever run it: say which resource is short on the nearest one."""
+    what = f"no node for {idle_jobs(count)} of {shape}"
+    if not flavors:
+        draft.hold(str(shape), "no-flavor", f"{what}: no cloud offers a flavor now")
+        return
+    nearest = min(flavors, key=lambda flavor: (len(flavor.resources.lacking(shape.request)), flavor.name))
+    short = ", ".join(nearest.resources.lacking(shape.request))
+    text = f"{what}: no flavor is large enough; {nearest.cloud}/{nearest.name} has {nearest.resources}, too few {short}"
+    draft.hold(str(shape), "no-flavor-fits", text)
+
+
+def report_limit(draft: Draft, subject: str, what: str) -> None:
+    """Which limit binds: our own on nodes, or the clouds' quotas."""
+    if draft.nodes_left <= 0:
+        draft.hold(subject, "nodes-max", f"{what}: nodes_max {draft.settings.scaling.nodes_max} is reached")
+    elif not draft.clouds:
+        draft.hold(subject, "no-cloud", f"{what}: no cloud answers")
+    else:
+        names = ", ".join(cloud.name for cloud in draft.clouds)
+        draft.hold(subject, "quota", f"{what}: the quota of {names} allows none that fits")
+
+
+def keep_minimum(draft: Draft) -> None:
+    """Nodes for nodes_min that the queue alone would not make."""
+    minimum = draft.settings.scaling.nodes_min
+    add_nodes(draft, minimum - draft.count_alive(), Reason("nodes-min", f"nodes_min is {minimum}"))
+
+
+def keep_spare(draft: Draft) -> None:
+    """Nodes that nothing is packed onto, ready for the next jobs."""
+    spare = draft.settings.scaling.nodes_spare
+    add_nodes(draft, spare - draft.count_unused_soon(), Reason("nodes-spare", f"nodes_spare is {spare}"))
+
+
+def add_nodes(draft: Draft, count: int, reason: Reason) -> None:
+    """Take draining nodes back, then make nodes of the smallest flavors, as far as limits and quotas go."""
+    for node in draft.counted:
+        if count > 0 and policies.can_be_taken_back(node) and not draft.is_kept(node):
+            draft.wanted_back[node.id] = reason
+            count -= 1
+    for cloud in draft.clouds:
+        for flavor in policies.smallest_first(cloud.flavors)[:1]:
+            allowed = min(draft.rooms[cloud.name].holds(flavor), draft.nodes_left)
+            servers = max(0, min(count, allowed))
+            draft.create(flavor, servers, reason)
+            count -= servers
+    if count > 0:
+        report_limit(draft, reason.code, f"{reason.text}, {count} missing")

@@ -1,0 +1,102 @@
+"""The part of the plan that takes nodes away: drained, broken and idle ones. A running job is never its price."""
+
+from __future__ import annotations
+
+from ehoslite import policies
+from ehoslite.actions import Delete, Drain, Forget, Reason, Undrain
+from ehoslite.draft import Draft, idle_jobs
+from ehoslite.model import CondorState, Node, VmState
+
+
+def take_back_or_delete_drained(draft: Draft) -> None:
+    """Undrain what jobs or the minimum want; delete what was drained by us and is wanted no more."""
+    for node in draft.counted:
+        if node.condor_state not in {CondorState.DRAINED, CondorState.DRAINING}:
+            continue
+        if not node.drained_by_us:
+            draft.hold(node.id, "drained-by-other", f"{node.id} is being drained by somebody else: left alone")
+        elif policies.can_be_taken_back(node) and draft.is_kept(node):
+            fitting = Reason("demand", f"there is room on it for {idle_jobs(draft.packing.used[node.id])}")
+            draft.actions.append(Undrain(node, draft.wanted_back.get(node.id, fitting)))
+        elif node.condor_state is CondorState.DRAINED and node.vm_state is VmState.ACTIVE:
+            reason = Reason("drained", "it is drained and idle, and nothing waits for it")
+            draft.actions.append(Delete(node, reason, drained=True))
+
+
+def replace_broken(draft: Draft) -> None:
+    """Delete what failed, stopped, never joined or was lost; forget the ads of what is gone."""
+    for node in draft.nodes:
+        if policies.is_ghost(node, draft.world):
+            text = "no cloud lists its server any more; its ads are invalidated"
+            draft.actions.append(Forget(node, Reason("server-gone", text)))
+        elif node.servers and (reason := why_broken(draft, node)):
+            delete_broken(draft, node, reason)
+
+
+def why_broken(draft: Draft, node: Node) -> Reason | None:
+    """The reason to replace a node, if there is one."""
+    if node.vm_state is VmState.ERROR:
+        return Reason("build-failed", f"it is in error: {node.servers[0].fault or 'the cloud gives no reason'}")
+    if node.vm_state is VmState.STOPPED:
+        return Reason("stopped", "its server is stopped")
+    if node.vm_state is VmState.DELETING or node.condor_state not in {CondorState.ABSENT, CondorState.LOST}:
+        return None
+    silent, allowed = policies.silent_for(node, draft.now), policies.silence_allowed(node, draft.settings)
+    if silent <= allowed:
+        return None
+    if node.condor_state is CondorState.ABSENT and node.created_here:
+        return Reason("boot-timeout", f"it has not joined the pool within {allowed:.0f} s")
+    return Reason("lost", f"its startd has been silent for {silent:.0f} s")
+
+
+def delete_broken(draft: Draft, node: Node, reason: Reason) -> None:
+    """Delete it, unless a job may still run on it."""
+    running = node.vm_state not in {VmState.ERROR, VmState.STOPPED}
+    if running and policies.collector_is_young(draft.world, draft.settings):
+        text = f"{node.id}: {reason.text}, but the collector has just started and is not believed yet"
+        draft.hold(node.id, "collector-young", text)
+    elif policies.may_hold_a_job(node, draft.now, draft.settings):
+        draft.hold(node.id, "claimed", f"{node.id}: {reason.text}, but a schedd may still hold a claim on it")
+    else:
+        draft.actions.append(Delete(node, reason))
+
+
+def retire_idle(draft: Draft) -> None:
+    """Drain idle nodes beyond what the queue, the minimum and the spare need; longest idle first."""
+    scaling, over = draft.settings.scaling, len(draft.counted) - draft.settings.scaling.nodes_max
+    idle = [node for node in draft.counted if may_be_drained(draft, node)]
+    due = [node for node in idle if policies.idle_too_long(node, draft.now, draft.settings)]
+    ready = sorted(idle if over > 0 else due, key=lambda node: (node.idle_since, node.id))
+    allowed = max(
+        0, min(draft.count_alive() - scaling.nodes_min, draft.count_unused() - scaling.nodes_spare, max(over, len(due)))
+    )
+    if ready and draft.world.demand.silent:
+        draft.hold("retire", "schedd-silent", f"{len(ready)} idle nodes are kept: not all schedds have answered")
+        return
+    for node in ready[:allowed]:
+        idle_for = Reason("idle-timeout", f"idle for {draft.now - node.idle_since:.0f} s")
+        draft.actions.append(Drain(node, idle_for if node in due else Reason("nodes-max", f"{over} nodes too many")))
+    report_kept(draft, idle=len(idle), due=len(due), drained=len(ready[:allowed]))
+
+
+def report_kept(draft: Draft, *, idle: int, due: int, drained: int) -> None:
+    """Why idle nodes stay."""
+    scaling = draft.settings.scaling
+    if due > drained:
+        text = f"{due - drained} idle nodes are kept for nodes_min {scaling.nodes_min} or nodes_spare"
+        draft.hold("retire", "kept", f"{text} {scaling.nodes_spare}")
+    if idle > max(due, drained):
+        text = f"{idle - max(due, drained)} idle nodes are kept until they have been idle for"
+        draft.hold("retire", "idle-timeout", f"{text} {scaling.idle_timeout:.0f} s")
+
+
+def may_be_drained(draft: Draft, node: Node) -> bool:
+    """Idle, not wanted, and alone with its Machine: a drain goes by that name, and where another startd has the same
+    one, it might hit the other."""
+    if node.condor_state is not CondorState.IDLE or node.vm_state is not VmState.ACTIVE or draft.is_kept(node):
+        return False
+    others = {slot.node for slot in draft.world.slots if slot.machine == node.machine} - {node.id}
+    if others:
+        text = f"another startd also calls itself {node.machine}: {node.id} is not drained"
+        draft.hold(node.id, "ambiguous-machine", text)
+    return not others
