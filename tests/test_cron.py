@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+import ehoslite
 import lab
 from ehoslite.deadline import GRACE
 from ehoslite.settings import Settings
@@ -101,7 +102,7 @@ def test_sysusers_line_makes_the_user_of_the_service(tmp_path: Path) -> None:
 def test_service_runs_one_pass_and_takes_try_again_later_for_success() -> None:
     service = read_unit(SERVICE)
     assert service["Type"] == ["oneshot"]
-    assert service["ExecStart"] == [PROGRAM]
+    assert service["ExecStart"] == [f"{PROGRAM} -v"]
     assert service["SuccessExitStatus"] == ["75"]
     assert service["Restart"] == ["no"]
     assert service["StateDirectoryMode"] == ["0700"]
@@ -135,7 +136,7 @@ def test_crontab_starts_the_same_program_as_the_same_user_every_minute() -> None
     settings = dict(re.findall(r"^(\w+)=(.*)$", CRONTAB, re.MULTILINE))
     lines = [line for line in CRONTAB.splitlines() if line and not re.match(r"#|\w+=", line)]
     service = read_unit(SERVICE)
-    assert [line.split(maxsplit=6) for line in lines] == [["*"] * 5 + service["User"] + service["ExecStart"]]
+    assert [line.split(maxsplit=6) for line in lines] == [["*"] * 5 + service["User"] + [PROGRAM]]
     assert {"/usr/local/bin", "/usr/bin", "/usr/sbin"} <= set(settings["PATH"].split(":"))
     assert settings["MAILTO"] == "root"
     assert CRONTAB.endswith("\n")
@@ -252,7 +253,8 @@ def test_ordinary_user_runs_cron(folder: Path) -> None:
     interpreter = next((path for path in (sys.executable, "/usr/bin/python3") if stranger_runs(path)), None)
     if not interpreter:
         pytest.skip("no Python 3.11 that an account without rights can run")
-    shutil.copytree(Path(lab.__file__).parent, folder / "code" / "lab")
+    for package in (ehoslite, lab):
+        shutil.copytree(Path(package.__file__ or "").parent, folder / "code" / package.__name__)
     own = folder / "own"
     own.mkdir()
     os.chown(own, 12345, 12345)
