@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         settings = load(find(options.config))
         with Deadline(settings.deadline) as deadline:
             pool = Pool(settings.condor, deadline.remaining)
-            clouds = {cloud.name: cloud for cloud in open_clouds(settings)}
+            clouds = {cloud.name: cloud for cloud in open_clouds(settings, deadline.remaining)}
             hands = Hands(settings, pool, clouds, random.SystemRandom(), deadline.remaining)
             if options.dry_run:
                 done = reconcile(hands, Record(settings.record, now, keep=False), now, rehearse)

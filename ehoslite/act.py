@@ -9,11 +9,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
-from ehoslite.actions import Create, Delete, Drain, Forget, Outcome, Plan, Undrain
+from ehoslite.actions import Create, Delete, Drain, Forget, Outcome, Plan, Sweep, Undrain
 from ehoslite.cloudinit import read_template, user_data
 from ehoslite.clouds import Cloud
 from ehoslite.config import find_template
-from ehoslite.errors import AlreadyDraining, DeadlinePassed, EhosError, NoCapacity, NotIdle
+from ehoslite.errors import AlreadyDraining, CloudFault, DeadlinePassed, EhosError, NotIdle, Unclear
 from ehoslite.model import Intent, Memory, Slot
 from ehoslite.nodes import is_drained
 from ehoslite.pool import Pool
@@ -58,6 +58,7 @@ def act(plan: Plan, memory: Memory, hands: Hands, record: Record, now: float) ->
         *_drain_and_undrain([action for action in plan.actions if isinstance(action, Drain | Undrain)], hands),
         *_delete([action for action in plan.actions if isinstance(action, Delete)], hands),
         *_forget([action for action in plan.actions if isinstance(action, Forget)], hands),
+        *_sweep([action for action in plan.actions if isinstance(action, Sweep)], hands),
     ]
     return tuple(outcomes), _settled(memory, outcomes)
 
@@ -98,16 +99,17 @@ def _create_one(creation: tuple[Intent, Create], values: Mapping[str, str], hand
         return _not_made(action, intent, error)
     try:
         hands.clouds[intent.cloud].create(intent.node, intent.flavor, data)
-    except NoCapacity as error:
-        return _not_made(action, intent, error)
+    except Unclear as error:
+        return Outcome(action, intent.node, str(error), code=error.code)
     except EhosError as error:
-        return Outcome(action, intent.node, str(error))
+        return _not_made(action, intent, error)
     return Outcome(action, intent.node)
 
 
 def _not_made(action: Create, intent: Intent, error: EhosError) -> Outcome:
     """A creation that certainly made nothing: its intent is dropped at once."""
-    return Outcome(action, intent.node, str(error), certain=True)
+    code = error.code if isinstance(error, CloudFault) else ""
+    return Outcome(action, intent.node, str(error), certain=True, code=code)
 
 
 def _user_data(intent: Intent, values: Mapping[str, str], hands: Hands) -> str:
@@ -190,6 +192,18 @@ def _forget(actions: Sequence[Forget], hands: Hands) -> list[Outcome]:
     except EhosError as error:
         return [Outcome(action, action.node.id, str(error)) for action in actions]
     return [Outcome(action, action.node.id) for action in actions]
+
+
+def _sweep(actions: Sequence[Sweep], hands: Hands) -> list[Outcome]:
+    def sweep_one(action: Sweep) -> Outcome:
+        try:
+            _check_time(hands)
+            hands.clouds[action.leftover.cloud].remove(action.leftover)
+        except EhosError as error:
+            return Outcome(action, action.leftover.node, str(error))
+        return Outcome(action, action.leftover.node)
+
+    return _side_by_side(sweep_one, actions)
 
 
 def _side_by_side(do: Callable[[Task], Outcome], tasks: Sequence[Task]) -> list[Outcome]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ehoslite.model import Flavor, Node, World
+from ehoslite.model import Flavor, Leftover, Node, World
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,20 @@ class Forget:
         return self.node.id
 
 
-Action = Create | Drain | Undrain | Delete | Forget
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """Remove what was made with a node that is no more."""
+
+    leftover: Leftover
+    reason: Reason
+    verb = "sweep"
+
+    @property
+    def subject(self) -> str:
+        return f"{self.leftover.kind} {self.leftover.id}"
+
+
+Action = Create | Drain | Undrain | Delete | Forget | Sweep
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +124,7 @@ class Outcome:
     error: str = ""
     harmless: bool = False  # not done, and that is a normal outcome (the node got a job in between)
     certain: bool = False  # a creation that certainly made nothing
+    code: str = ""  # the cloud's fault, by its name
 
 
 @dataclass(frozen=True, slots=True)

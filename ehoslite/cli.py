@@ -79,7 +79,7 @@ def show_status(options: argparse.Namespace) -> int:
 
     settings, now = load(find(options.config)), time.time()
     with Deadline(settings.deadline) as deadline:
-        world = observe(Pool(settings.condor, deadline.remaining), open_clouds(settings), now)
+        world = observe(Pool(settings.condor, deadline.remaining), open_clouds(settings, deadline.remaining), now)
     record = Record(settings.record, now, keep=False)
     return status.show(world, record, settings, passes=options.passes, as_json=options.json)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -31,6 +32,7 @@ class Draft:
         self.clouds = [cloud for cloud in self.world.clouds if not cloud.fault]
         self.rooms = {cloud.name: self._room(cloud) for cloud in self.clouds}
         self.nodes_left = self.settings.scaling.nodes_max - len(self.counted)
+        self.nodes_in = Counter(node.cloud for node in self.counted)
         self.packing = Packing(spaces(self.nodes, self.world, self.settings))
 
     def _room(self, cloud: CloudView) -> Room:
@@ -49,6 +51,7 @@ class Draft:
     def create(self, flavor: Flavor, servers: int, reason: Reason) -> None:
         """Make so many nodes of this flavor; their room is there for packing at once."""
         self.nodes_left -= servers
+        self.nodes_in[flavor.cloud] += servers
         self.rooms[flavor.cloud] = self.rooms[flavor.cloud].less(flavor, servers)
         for _ in range(servers):
             owner = f"new node {len(self.new) + 1}"
@@ -56,11 +59,18 @@ class Draft:
             self.packing.add(Space(Rank.NEW, flavor.resources, owner))
             self.actions.append(Create(flavor, reason))
 
-    def choose(self, cloud: CloudView, request: Resources, count: int) -> tuple[Flavor, int] | None:
-        """A flavor of this cloud for so many jobs, and how many nodes of it limits and quota allow."""
-        room = self.rooms[cloud.name]
-        room = Room(min(room.instances, self.nodes_left), room.cores, room.memory)
-        return policies.choose_flavor(request, count, policies.fitting_flavors(request, cloud.flavors), room)
+    def choose(self, request: Resources, count: int) -> tuple[Flavor, int] | None:
+        """A flavor for so many jobs, and how many nodes of it limits and quotas allow, in the cloud whose turn it is.
+        None when no cloud allows any."""
+        allocation = self.settings.scaling.node_allocation
+        draw = f"{self.settings.scaling.random_seed}/{self.now:.0f}/{len(self.new)}"
+        for cloud in policies.cloud_order(allocation, self.clouds, self.nodes_in, request, draw):
+            room = self.rooms[cloud.name]
+            room = Room(min(room.instances, self.nodes_left), room.cores, room.memory)
+            fitting = policies.fitting_flavors(request, cloud.flavors)
+            if chosen := policies.choose_flavor(request, count, fitting, room):
+                return chosen[0], 1 if policies.one_at_a_time(allocation) else chosen[1]
+        return None
 
     def is_kept(self, node: Node) -> bool:
         """Whether jobs were packed onto it, or the minimum or the spare wants it back."""

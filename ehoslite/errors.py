@@ -57,12 +57,47 @@ class DeadlinePassed(TryLater):
     """The pass ran out of its own time; what was not done is left to the next pass."""
 
 
-class CloudUnreachable(EhosError):
-    """The cloud did not answer or answered in part: no decision about its nodes in this pass."""
+class CloudFault(EhosError):
+    """Something that a cloud answered, or did not; `code` names it (docs/reasons.md)."""
+
+    code = "cloud-fault"
+
+    def __init__(self, text: str, code: str = "") -> None:
+        super().__init__(text)
+        self.code = code or self.code
 
 
-class NoCapacity(EhosError):
-    """The cloud refused a creation for want of quota or hosts: try another cloud or flavor."""
+class CloudUnreachable(CloudFault):
+    """The cloud did not answer or answered in part: no decision about its nodes in this pass. Codes: unreachable,
+    timeout, unauthorized, throttled, server-error, misconfigured."""
+
+    code = "unreachable"
+
+
+class NoCapacity(CloudFault):
+    """The cloud refused a creation for want of quota or hosts: try another cloud or flavor. Codes: quota,
+    no-valid-host."""
+
+    code = "quota"
+
+
+class BadRequest(CloudFault):
+    """The cloud understood a creation and refused it: a configuration error there, which repeating does not mend."""
+
+    code = "bad-request"
+
+
+class Gone(CloudFault):
+    """What was asked for does not exist (any more)."""
+
+    code = "gone"
+
+
+class Unclear(CloudFault):
+    """A creation may have been carried out or not: the reply was lost, or the cloud failed half-way. Never repeated
+    blind; the next listing tells."""
+
+    code = "unclear"
 
 
 class NotIdle(EhosError):

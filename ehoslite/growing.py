@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from ehoslite import policies
 from ehoslite.actions import Reason
 from ehoslite.draft import Draft, idle_jobs
-from ehoslite.model import Flavor, Shape
+from ehoslite.model import Flavor, Resources, Shape
 from ehoslite.packing import Rank, largest_first
 
 
@@ -26,16 +26,14 @@ def serve_demand(draft: Draft) -> None:
 
 
 def make_room(draft: Draft, shape: Shape, count: int, flavors: Sequence[Flavor]) -> None:
-    """New nodes for `count` jobs of a shape, in the order of the clouds, as far as limits and quotas go."""
+    """New nodes for `count` jobs of a shape, as far as limits and quotas go."""
     if not policies.fitting_flavors(shape.request, flavors):
         report_unfit(draft, shape, count, flavors)
         return
-    for cloud in draft.clouds:
-        while count > 0 and (chosen := draft.choose(cloud, shape.request, count)):
-            flavor, servers = chosen
-            reason = Reason("demand", f"no room for {idle_jobs(count)} of {shape}")
-            draft.create(flavor, servers, reason)
-            count -= draft.packing.place(shape.request, count).total()
+    reason = Reason("demand", f"no room for {idle_jobs(count)} of {shape}")
+    while count > 0 and (chosen := draft.choose(shape.request, count)):
+        draft.create(*chosen, reason)
+        count -= draft.packing.place(shape.request, count).total()
     if count > 0:
         report_limit(draft, str(shape), f"no node for {idle_jobs(count)} of {shape}")
 
@@ -59,8 +57,8 @@ def report_limit(draft: Draft, subject: str, what: str) -> None:
     elif not draft.clouds:
         draft.hold(subject, "no-cloud", f"{what}: no cloud answers")
     else:
-        names = ", ".join(cloud.name for cloud in draft.clouds)
-        draft.hold(subject, "quota", f"{what}: the quota of {names} allows none that fits")
+        bounds = [f"{draft.rooms[cloud.name].bound or 'the quota'} of {cloud.name}" for cloud in draft.clouds]
+        draft.hold(subject, "quota", f"{what}: {', '.join(bounds)} allows none that fits")
 
 
 def keep_minimum(draft: Draft) -> None:
@@ -81,11 +79,8 @@ def add_nodes(draft: Draft, count: int, reason: Reason) -> None:
         if count > 0 and policies.can_be_taken_back(node) and not draft.is_kept(node):
             draft.wanted_back[node.id] = reason
             count -= 1
-    for cloud in draft.clouds:
-        for flavor in policies.smallest_first(cloud.flavors)[:1]:
-            allowed = min(draft.rooms[cloud.name].holds(flavor), draft.nodes_left)
-            servers = max(0, min(count, allowed))
-            draft.create(flavor, servers, reason)
-            count -= servers
+    while count > 0 and (chosen := draft.choose(Resources(), 1)):
+        draft.create(chosen[0], 1, reason)
+        count -= 1
     if count > 0:
         report_limit(draft, reason.code, f"{reason.text}, {count} missing")

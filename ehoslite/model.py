@@ -97,11 +97,13 @@ class Flavor:
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """What is left of a cloud's quota and of our own limits there, in servers, cores and MB of memory."""
+    """What is left of a cloud's quota and of our own limits there, in servers, cores and MB of memory. `bound` says
+    which limit on servers is the tightest, where it is not the quota of instances."""
 
     instances: float = UNLIMITED
     cores: float = UNLIMITED
     memory: float = UNLIMITED
+    bound: str = ""
 
     def holds(self, flavor: Flavor) -> int:
         """How many servers of this flavor the quota still allows."""
@@ -114,12 +116,24 @@ class Room:
             self.instances - servers,
             self.cores - flavor.resources.cpus * servers,
             self.memory - flavor.resources.memory * servers,
+            self.bound,
         )
 
 
 @dataclass(frozen=True, slots=True)
+class Leftover:
+    """Something beside a server that we made for a node and that costs quota: a port, a floating IP, a volume."""
+
+    cloud: str
+    kind: str
+    id: str
+    node: str
+
+
+@dataclass(frozen=True, slots=True)
 class Server:
-    """A server of ours as its cloud lists it. `node` is the node id from its tags; `fault` the cloud's own words."""
+    """A server of ours as its cloud lists it. `node` is the node id from its tags; `fault` the cloud's own words,
+    `status` its own word for the state, `changed` when it last changed."""
 
     cloud: str
     id: str
@@ -128,6 +142,8 @@ class Server:
     vm_state: VmState
     created: float
     fault: str = ""
+    status: str = ""
+    changed: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,6 +214,7 @@ class CloudView:
     servers: tuple[Server, ...] = ()
     room: Room = Room()
     fault: str = ""
+    leftovers: tuple[Leftover, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

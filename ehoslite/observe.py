@@ -33,6 +33,6 @@ def look_at_clouds(clouds: Sequence[Cloud]) -> tuple[CloudView, ...]:
 
 def _look(cloud: Cloud) -> CloudView:
     try:
-        return CloudView(cloud.name, cloud.flavors(), cloud.servers(), cloud.room())
+        return CloudView(cloud.name, cloud.flavors(), cloud.servers(), cloud.room(), leftovers=cloud.leftovers())
     except EhosError as error:
         return CloudView(cloud.name, fault=str(error))

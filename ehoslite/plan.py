@@ -24,6 +24,7 @@ def plan(world: World, memory: Memory, settings: Settings) -> Plan:
     shrinking.take_back_or_delete_drained(draft)
     shrinking.replace_broken(draft)
     shrinking.retire_idle(draft)
+    shrinking.sweep_leftovers(draft)
     return Plan(tuple(draft.actions), tuple(draft.held), draft.nodes)
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from math import ceil
+from zlib import crc32
 
-from ehoslite.model import CondorState, Flavor, Node, Resources, Room, VmState, World
+from ehoslite.model import CloudView, CondorState, Flavor, Node, Resources, Room, VmState, World
 from ehoslite.nodes import FRESH
 from ehoslite.settings import Settings
 
@@ -32,6 +33,31 @@ def choose_flavor(request: Resources, count: int, fitting: Sequence[Flavor], roo
         if allowed > 0 and (best is None or allowed * times > best[0]):
             best = allowed * times, flavor, allowed
     return best[1:] if best else None
+
+
+def cloud_order(
+    allocation: str, clouds: Sequence[CloudView], nodes: Mapping[str, int], request: Resources, draw: str
+) -> list[CloudView]:
+    """The clouds in the order in which they are asked for the next node. `nodes` counts ours in each; `draw` names
+    this draw of `random`: the same draw gives the same order."""
+    if allocation == "round-robin":
+        return sorted(clouds, key=lambda cloud: nodes.get(cloud.name, 0))
+    if allocation == "random":
+        return sorted(clouds, key=lambda cloud: crc32(f"{draw}/{cloud.name}".encode()))
+    if allocation == "cheapest":
+        return sorted(clouds, key=lambda cloud: cheapest_price(request, cloud.flavors))
+    return list(clouds)
+
+
+def one_at_a_time(allocation: str) -> bool:
+    """Whether each node is a decision of its own, or a cloud takes as many as it can."""
+    return allocation in {"round-robin", "random"}
+
+
+def cheapest_price(request: Resources, flavors: Iterable[Flavor]) -> float:
+    """The lowest price of room for one such request on a full node; infinite where none fits."""
+    prices = [flavor.price / min(flavor.resources.holds(request), 1000) for flavor in fitting_flavors(request, flavors)]
+    return min(prices, default=float("inf"))
 
 
 def is_ghost(node: Node, world: World) -> bool:

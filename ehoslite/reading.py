@@ -14,7 +14,7 @@ from typing import Any, Literal
 import yaml
 
 from ehoslite.errors import Fault
-from ehoslite.settings import CLOUD_TYPES, CloudSettings, Megabytes, Option, Place, Seconds
+from ehoslite.settings import CLOUD_TYPES, CloudSettings, FlavorChoice, Megabytes, Option, Place, Seconds
 from ehoslite.yamlfile import has_control
 
 UNREADABLE = object()
@@ -116,7 +116,10 @@ class Reader:
         return list(pairs.values())
 
     def _section(self, node: yaml.Node, kind: type[Any], spot: Spot) -> Any:
-        pairs = [] if _is_null(node) and spot else self._pairs(node, spot, "options")
+        if kind is FlavorChoice and isinstance(node, yaml.ScalarNode) and not _is_null(node):
+            pairs: list[tuple[str, yaml.Node, yaml.Node]] | None = [("name", node, node)]
+        else:
+            pairs = [] if _is_null(node) and spot else self._pairs(node, spot, "options")
         if pairs is None:
             return UNREADABLE
         hints = typing.get_type_hints(kind)

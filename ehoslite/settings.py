@@ -127,10 +127,13 @@ class ScalingSettings:
     intent_timeout: Seconds = option(
         "an intended node that no listing has shown for so long was never made", Seconds(MINUTE), at_least=0
     )
-    node_allocation: Literal["fill-first"] = option(
-        "which cloud gets the next node. fill-first: the first in the order of the configuration with room",
+    node_allocation: Literal["fill-first", "round-robin", "random", "cheapest"] = option(
+        "which cloud gets the next node. fill-first: the first in the order of the configuration that has room; "
+        "round-robin: the one with the fewest nodes; random: any, by random_seed; cheapest: where a fitting flavor "
+        "costs least",
         "fill-first",
     )
+    random_seed: int = option("for node_allocation: random; the same seed gives the same choice at the same time", 0)
 
 
 def default_state_path() -> Place:
@@ -192,8 +195,76 @@ class LocalCloudSettings:
     template: Place = option("user data of a node, with {tags}", Place(Path("execute.yaml")))
 
 
-CloudSettings = LocalCloudSettings
-CLOUD_TYPES: Mapping[str, type[CloudSettings]] = {"local": LocalCloudSettings}
+@dataclass(frozen=True)
+class FlavorChoice:
+    """A flavor that may be used; a bare name is enough."""
+
+    name: str = option("its name in the cloud", sample="m1.large")
+    price: float = option("price per hour", 0.0, at_least=0)
+
+
+@dataclass(frozen=True)
+class OpenStackLimits:
+    """Our own limits in one cloud, below its quota."""
+
+    nodes: int = option("servers of ours", 1_000_000, at_least=0)
+    cores: int = option("cores of our servers", 1_000_000_000, at_least=0)
+    memory: Megabytes = option("memory of our servers", Megabytes(10**12), at_least=0)
+    building: int = option("servers of ours that build at the same time; more only stall Nova", 30, at_least=1)
+
+
+@dataclass(frozen=True)
+class OpenStackCloudSettings:
+    """Nodes on an OpenStack cloud. The login is an entry of clouds.yaml, or stands here (auth_url and what follows)."""
+
+    image: str = option("image of the nodes: its id or exact name", sample="ehos-worker")
+    flavors: tuple[FlavorChoice, ...] = option("flavors that may be used", sample=({"name": "m1.large"},))
+    type: Literal["openstack"] = option("the kind of cloud", "openstack")
+    cloud: str = option("entry of clouds.yaml. Default: the name of this section", "")
+    clouds_yaml: Place | None = option(
+        "clouds.yaml to use. Default: as all OpenStack clients look for it (OS_CLIENT_CONFIG_FILE, the working "
+        "directory, ~/.config/openstack, /etc/openstack)",
+        None,
+    )
+    region_name: str = option("region, where the login knows several", "")
+    auth_url: str = option(
+        "Keystone's address, for a login that stands here", "", sample="https://keystone.example.org:5000/v3"
+    )
+    username: str = option("user", "")
+    password: str = option("password; the file must then not be readable by others", "", secret=True)
+    project_name: str = option("project", "")
+    user_domain_name: str = option("domain of the user", "Default")
+    project_domain_name: str = option("domain of the project", "Default")
+    image_newest: bool = option("take image as a prefix, and of the images whose names begin with it the newest", False)
+    networks: tuple[str, ...] = option("networks by name or id. Default: what the cloud gives", factory=tuple)
+    security_groups: tuple[str, ...] = option("security groups by name; they must let port 9618 in", factory=tuple)
+    keypair: str = option("keypair for ssh by an administrator", "")
+    availability_zone: str = option("availability zone", "")
+    server_group: str = option("server group by id (anti-affinity and the like)", "")
+    config_drive: bool = option("give nodes a config drive, where the metadata service is slow or missing", False)
+    boot_volume: int = option("boot from a new volume of so many GB; 0 boots from the flavor's disk", 0, at_least=0)
+    scratch_size: int = option("a further volume of so many GB for each node; 0 for none", 0, at_least=0)
+    floating_ip: str = option("network from which each node gets a floating IP; empty for none", "")
+    metadata: Mapping[str, str] = option("metadata of every server", factory=dict)
+    template: Place = option("user data of a node, with {tags}", Place(Path("execute.yaml")))
+    memory_reserved: Megabytes = option(
+        "what the node's system takes of a flavor's memory: a startd offers less than the flavor",
+        Megabytes(256),
+        at_least=0,
+    )
+    disk_reserved: Megabytes = option("what the node's system takes of its disk", Megabytes(3072), at_least=0)
+    limits: OpenStackLimits = option("our own limits in this cloud", factory=OpenStackLimits)
+    timeout: Seconds = option("how long to wait for one answer of the API", Seconds(10), at_least=0.1)
+    max_microversion: str = option(
+        "highest microversion of Nova to use; before 2.52 servers are known by metadata instead of tags",
+        "2.96",
+        pattern=r"2\.\d{1,3}",
+        pattern_help="2.1 to 2.999",
+    )
+
+
+CloudSettings = LocalCloudSettings | OpenStackCloudSettings
+CLOUD_TYPES: Mapping[str, type[CloudSettings]] = {"local": LocalCloudSettings, "openstack": OpenStackCloudSettings}
 
 
 @dataclass(frozen=True)

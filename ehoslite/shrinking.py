@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ehoslite import policies
-from ehoslite.actions import Delete, Drain, Forget, Reason, Undrain
+from ehoslite.actions import Delete, Drain, Forget, Reason, Sweep, Undrain
 from ehoslite.draft import Draft, idle_jobs
 from ehoslite.model import CondorState, Node, VmState
 
@@ -31,6 +31,19 @@ def replace_broken(draft: Draft) -> None:
             draft.actions.append(Forget(node, Reason("server-gone", text)))
         elif node.servers and (reason := why_broken(draft, node)):
             delete_broken(draft, node, reason)
+        elif node.servers and node.vm_state is VmState.UNKNOWN:
+            status = node.servers[0].status or "of no known state"
+            draft.hold(node.id, "vm-unknown", f"the server of {node.id} is {status}: left alone")
+
+
+def sweep_leftovers(draft: Draft) -> None:
+    """Remove what was made for nodes that are no more: ports and floating IPs cost quota."""
+    known = {node.id for node in draft.nodes}
+    for cloud in draft.clouds:
+        for leftover in cloud.leftovers:
+            if leftover.node not in known:
+                reason = Reason("leftover", f"it was made for {leftover.node}, which is no more")
+                draft.actions.append(Sweep(leftover, reason))
 
 
 def why_broken(draft: Draft, node: Node) -> Reason | None:
@@ -39,7 +52,11 @@ def why_broken(draft: Draft, node: Node) -> Reason | None:
         return Reason("build-failed", f"it is in error: {node.servers[0].fault or 'the cloud gives no reason'}")
     if node.vm_state is VmState.STOPPED:
         return Reason("stopped", "its server is stopped")
-    if node.vm_state is VmState.DELETING or node.condor_state not in {CondorState.ABSENT, CondorState.LOST}:
+    if node.vm_state is VmState.DELETING:
+        since = draft.now - max(node.servers[0].changed, node.servers[0].created)
+        stuck = since > draft.settings.scaling.boot_timeout
+        return Reason("delete-again", f"it has been deleting for {since:.0f} s") if stuck else None
+    if node.vm_state is VmState.UNKNOWN or node.condor_state not in {CondorState.ABSENT, CondorState.LOST}:
         return None
     silent, allowed = policies.silent_for(node, draft.now), policies.silence_allowed(node, draft.settings)
     if silent <= allowed:
@@ -51,7 +68,7 @@ def why_broken(draft: Draft, node: Node) -> Reason | None:
 
 def delete_broken(draft: Draft, node: Node, reason: Reason) -> None:
     """Delete it, unless a job may still run on it."""
-    running = node.vm_state not in {VmState.ERROR, VmState.STOPPED}
+    running = node.vm_state not in {VmState.ERROR, VmState.STOPPED, VmState.DELETING}
     if running and policies.collector_is_young(draft.world, draft.settings):
         text = f"{node.id}: {reason.text}, but the collector has just started and is not believed yet"
         draft.hold(node.id, "collector-young", text)

@@ -6,9 +6,10 @@ line in `open_cloud`, and a line in tests/test_cloud_contract.py, whose cases ar
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
-from ehoslite.model import Flavor, Room, Server
+from ehoslite.model import Flavor, Leftover, Room, Server
 from ehoslite.settings import CloudSettings, LocalCloudSettings, Settings
 
 
@@ -29,9 +30,18 @@ class Cloud(Protocol):
         """What quota and limits still allow, with what others in the project use."""
         ...
 
+    def leftovers(self) -> tuple[Leftover, ...]:
+        """What beside servers was made for nodes of this pool and is still there, whether the server is or not."""
+        ...
+
+    def remove(self, leftover: Leftover) -> None:
+        """Remove it. What is gone already is a success. Raises CloudFault."""
+        ...
+
     def create(self, node: str, flavor: str, user_data: str) -> None:
         """Make a server with the tags of the pool and of this node id; do not wait for it. Raises NoCapacity,
-        ActionFailed. After any error the server may exist all the same: the next listing tells."""
+        BadRequest, ActionFailed and CloudUnreachable when certainly nothing was made; Unclear when it may have been:
+        the next listing tells."""
         ...
 
     def delete(self, server: Server) -> None:
@@ -39,18 +49,20 @@ class Cloud(Protocol):
         ...
 
 
-def open_cloud(name: str, settings: CloudSettings, whole: Settings) -> Cloud:
+def open_cloud(name: str, settings: CloudSettings, pool: str, remaining: Callable[[], float]) -> Cloud:
     """The cloud of this name. Nothing is asked of it yet."""
     if isinstance(settings, LocalCloudSettings):
         from ehoslite.clouds.local import LocalCloud
 
-        return LocalCloud(name, settings, whole.pool)
-    raise AssertionError(f"no backend for {type(settings).__name__}")
+        return LocalCloud(name, settings, pool)
+    from ehoslite.clouds.openstack import OpenStack
+
+    return OpenStack(name, settings, pool, remaining)
 
 
-def open_clouds(settings: Settings) -> tuple[Cloud, ...]:
-    """The configured clouds, in their order."""
-    return tuple(open_cloud(name, cloud, settings) for name, cloud in settings.clouds.items())
+def open_clouds(settings: Settings, remaining: Callable[[], float]) -> tuple[Cloud, ...]:
+    """The configured clouds, in their order. `remaining` tells the seconds left of the pass."""
+    return tuple(open_cloud(name, cloud, settings.pool, remaining) for name, cloud in settings.clouds.items())
 
 
 __all__ = ["Cloud", "open_cloud", "open_clouds"]

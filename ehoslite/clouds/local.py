@@ -25,7 +25,7 @@ from typing import Any
 from ehoslite.clouds.guest import FOLDER_VARIABLE
 from ehoslite.clouds.release import find_prefix
 from ehoslite.errors import ActionFailed, CloudUnreachable, NoCapacity
-from ehoslite.model import Flavor, Resources, Room, Server, VmState
+from ehoslite.model import Flavor, Leftover, Resources, Room, Server, VmState
 from ehoslite.settings import LocalCloudSettings
 
 KIB_PER_MB = 1024
@@ -79,12 +79,22 @@ class LocalCloud:
             quota.memory - sum(int(tags["memory_mb"]) for tags in used),
         )
 
+    def leftovers(self) -> tuple[Leftover, ...]:
+        """None: a server's folder is all that there is of it."""
+        return ()
+
+    def remove(self, leftover: Leftover) -> None:
+        """There is nothing to remove."""
+
     def create(self, node: str, flavor: str, user_data: str) -> None:
         """Make the server's folder, tags and all, in one step, and start its process. Raises NoCapacity,
         ActionFailed."""
         size = next((size for size in self.settings.flavors if size.name == flavor), None)
         if size is None:
-            raise ActionFailed(f"there is no flavor {flavor} in {self.name}")
+            raise ActionFailed(f"there is no flavor {flavor!r} in {self.name}")
+        release = self.settings.release or find_prefix()
+        if release is None:
+            raise ActionFailed(f"no condor_master on PATH; name HTCondor's folder in clouds.{self.name}.release")
         hardware = {"cpus": size.cpus, "memory_mb": size.memory, "disk_gb": size.disk / 1024, "gpus": size.gpus}
         with self._alone():
             wanted = Flavor(self.name, flavor, Resources(size.cpus, size.memory))
@@ -95,7 +105,7 @@ class LocalCloud:
         if trial.fail_build:
             (folder / "error").write_text("No valid host was found (trial.json)")
         else:
-            self._boot(folder, trial)
+            self._boot(folder, release, trial)
 
     def delete(self, server: Server) -> None:
         """Kill every process of the server and remove its folder. Raises ActionFailed."""
@@ -149,10 +159,7 @@ class LocalCloud:
             file.write(user_data)
         return beside.rename(self.directory / server)
 
-    def _boot(self, folder: Path, trial: Trial) -> None:
-        release = self.settings.release or find_prefix()
-        if release is None:
-            raise ActionFailed(f"no condor_master on PATH; name HTCondor's folder in clouds.{self.name}.release")
+    def _boot(self, folder: Path, release: Path, trial: Trial) -> None:
         guest = Path(__file__).with_name("guest.py")
         command = [sys.executable, str(guest), str(folder), "--release", str(release), "--user", self.settings.user]
         command += ["--delay", str(self.settings.boot_delay + trial.boot_delay)]

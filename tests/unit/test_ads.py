@@ -172,7 +172,7 @@ def check_resources(resources: Resources) -> None:
         assert 0 <= value < 1e18
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(ad=st.dictionaries(st.sampled_from(SLOT_ATTRIBUTES), anything))
 def test_any_ad_gives_a_sound_slot_or_none(ad: dict[str, Any]) -> None:
     for found in read_slots([ad]):
@@ -182,7 +182,7 @@ def test_any_ad_gives_a_sound_slot_or_none(ad: dict[str, Any]) -> None:
         assert (found.name + found.state + found.node + found.drain_reason).isprintable()
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(groups=st.lists(st.dictionaries(st.sampled_from([*GROUP_BY, "JobCount"]), anything), max_size=3))
 def test_any_group_gives_sound_demand(groups: list[dict[str, Any]]) -> None:
     demand = read_demand({"a": groups})

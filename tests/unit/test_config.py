@@ -228,15 +228,27 @@ def test_empty_section_means_the_defaults(file: Path, section: str) -> None:
 
 
 def test_record_below_a_file_cannot_be_written(file: Path) -> None:
-    (said,) = faults_of(file, WITHOUT_RECORD + "record:\n  path: ehos.yaml/deeper/state.json\n")
-    assert re.match(r"FILE:7: record.path: .*/state.json cannot be written: FILE is not a folder", said)
+    program = file.parent / "program"
+    program.touch(0o777)
+    (said,) = faults_of(file, WITHOUT_RECORD + "record:\n  path: program/deeper/state.json\n")
+    assert re.match(rf"FILE:7: record.path: .*/state.json cannot be written: {program} is not a folder", said)
 
 
-@pytest.mark.parametrize("path", ["/", ".", "/dev/null", "ehos.yaml", "x" * 300])
-def test_record_that_is_something_else_is_refused(file: Path, path: str) -> None:
+@pytest.mark.parametrize(
+    ("path", "why"),
+    [
+        ("/", "/ is a directory; name a file"),
+        (".", "is a directory; name a file"),
+        ("/dev/null", "/dev/null is there and is no state file"),
+        ("ehos.yaml", "FILE is there and is no state file; name a file of its own"),
+        ("x" * 300, "cannot be used: File name too long"),
+    ],
+)
+def test_record_that_is_something_else_is_refused(file: Path, path: str, why: str) -> None:
     """Writing replaces the file: /dev/null, or the configuration itself."""
     (said,) = faults_of(file, WITHOUT_RECORD + f"record:\n  path: {path}\n")
     assert said.startswith("FILE:7: record.path: ")
+    assert why in said
 
 
 def test_record_in_a_folder_of_others_is_refused(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:

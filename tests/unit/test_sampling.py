@@ -54,10 +54,12 @@ def test_sample_shows_the_defaults(file: Path) -> None:
             assert getattr(given.condor, entry.name) == getattr(default.condor, entry.name), entry.name
 
 
-def test_sample_names_every_option() -> None:
+def test_sample_names_and_explains_every_option() -> None:
     text = sampling.sample()
-    for path, _, _ in every_option():
+    words = " ".join(text.replace("# ", " ").split())
+    for path, _, known in every_option():
         assert re.search(rf"^[ #-]*{path[-1]}:", text, re.MULTILINE), path
+        assert known.help in words, path
 
 
 def test_sample_is_pleasant_to_read() -> None:

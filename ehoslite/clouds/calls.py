@@ -1,0 +1,221 @@
+"""The calls to one OpenStack: login, retries within the pass's time, and faults by their names.
+
+Repeats only what may be repeated: every call but a creation. Faults come from two exception trees (openstack and
+keystoneauth1) and from status codes; all of them leave here as errors of ours.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt
+
+from ehoslite import __version__
+from ehoslite.errors import BadRequest, CloudFault, CloudUnreachable, Gone, NoCapacity, Unclear
+from ehoslite.settings import OpenStackCloudSettings
+
+ATTEMPTS = 4
+# A Retry-After beyond this is for the next pass to wait out, not for this one.
+LONGEST_WAIT = 10.0
+FIRST_WAIT = 0.25
+REPEATABLE = {429, 500, 502, 503, 504}
+
+
+class _Again(Exception):
+    """May be repeated; `fault` is what to raise when it is not."""
+
+    def __init__(self, fault: CloudFault, after: float | None = None) -> None:
+        self.fault = fault
+        self.after = after
+
+
+class Calls:
+    """One cloud's API. `remaining` tells the seconds left of the pass, `sleep` waits."""
+
+    def __init__(
+        self,
+        settings: OpenStackCloudSettings,
+        name: str,
+        remaining: Callable[[], float],
+        sleep: Callable[[float], None],
+    ) -> None:
+        self.settings = settings
+        self.name = name
+        self.remaining = remaining
+        self.sleep = sleep
+        self._connection: Any = None
+
+    def get(self, service: str, path: str, microversion: str | None = None) -> dict[str, Any]:
+        """The body of a GET. Raises CloudUnreachable, Gone, BadRequest."""
+        return self._repeated(service, "GET", path, None, microversion)
+
+    def delete(self, service: str, path: str) -> None:
+        """A DELETE; of what is gone it succeeds. Raises CloudUnreachable, BadRequest."""
+        try:
+            self._repeated(service, "DELETE", path, None, None)
+        except Gone:
+            return
+
+    def post(self, service: str, path: str, body: Mapping[str, Any], microversion: str | None = None) -> dict[str, Any]:
+        """The body of a POST, sent once, and again only if it was throttled: then nothing was done.
+
+        Raises NoCapacity, BadRequest, Unclear, CloudUnreachable (certainly nothing was done).
+        """
+        for attempt in self._retrying():
+            with attempt:
+                try:
+                    return self._once(service, "POST", path, body, microversion)
+                except _Again as again:
+                    if again.fault.code == "throttled":
+                        raise
+                    raise Unclear(str(again.fault)) from again
+        raise AssertionError("tenacity raises or returns")
+
+    def _repeated(
+        self, service: str, verb: str, path: str, body: Mapping[str, Any] | None, microversion: str | None
+    ) -> dict[str, Any]:
+        for attempt in self._retrying():
+            with attempt:
+                return self._once(service, verb, path, body, microversion)
+        raise AssertionError("tenacity raises or returns")
+
+    def _retrying(self) -> Retrying:
+        return Retrying(
+            retry=retry_if_exception_type(_Again),
+            wait=self._wait,
+            stop=self._stop,
+            sleep=self.sleep,
+            retry_error_callback=_give_up,
+        )
+
+    def _wait(self, state: RetryCallState) -> float:
+        again = state.outcome.exception() if state.outcome else None
+        if isinstance(again, _Again) and again.after is not None:
+            return again.after
+        return float(FIRST_WAIT * 2 ** (state.attempt_number - 1))
+
+    def _stop(self, state: RetryCallState) -> bool:
+        """After some attempts, or when the wait would be too long or would outlive the pass."""
+        wait = self._wait(state)
+        return stop_after_attempt(ATTEMPTS)(state) or wait > LONGEST_WAIT or wait > self.remaining()
+
+    def _once(
+        self, service: str, verb: str, path: str, body: Mapping[str, Any] | None, microversion: str | None
+    ) -> dict[str, Any]:
+        from keystoneauth1 import exceptions as keystone
+        from openstack import exceptions as sdk
+
+        headers = {"Accept": "application/json"}
+        more: dict[str, Any] = {"microversion": microversion} if microversion else {}
+        if body is not None:
+            more["json"] = body
+        try:
+            adapter = getattr(self.connection(), service)
+            answer = adapter.request(path, verb, raise_exc=False, connect_retries=0, headers=headers, **more)
+        except keystone.ConnectTimeout as error:
+            raise _Again(CloudUnreachable(f"no answer within {self.settings.timeout:.0f} s", "timeout")) from error
+        except (keystone.Unauthorized, keystone.AuthPluginException) as error:
+            raise CloudUnreachable(f"the login is refused: {_brief(error)}", "unauthorized") from error
+        except keystone.ConnectFailure as error:
+            raise _Again(CloudUnreachable(f"not reached: {_brief(error)}", "unreachable")) from error
+        except keystone.HttpError as error:
+            raise _Again(CloudUnreachable(f"the login failed: {_brief(error)}", "server-error")) from error
+        except (keystone.ClientException, sdk.SDKException, ValueError) as error:
+            raise CloudUnreachable(f"{type(error).__name__}: {_brief(error)}", "misconfigured") from error
+        return _body(answer, f"{verb} {service} {path.partition('?')[0]}")
+
+    def connection(self) -> Any:
+        """The SDK's connection; nothing is asked until the first call. Raises CloudUnreachable (misconfigured)."""
+        if self._connection is None:
+            self._connection = connect(self.settings, self.name)
+        return self._connection
+
+
+def _give_up(state: RetryCallState) -> Any:
+    again = state.outcome.exception() if state.outcome else None
+    raise again.fault if isinstance(again, _Again) else AssertionError(again)
+
+
+def connect(settings: OpenStackCloudSettings, name: str) -> Any:
+    """A connection by the inline login, or by the entry of clouds.yaml, found as all OpenStack clients find it."""
+    import openstack
+    from openstack.config import OpenStackConfig
+    from openstack.exceptions import SDKException
+
+    common: dict[str, Any] = {"app_name": "ehoslite", "app_version": __version__, "api_timeout": settings.timeout}
+    try:
+        if settings.auth_url:
+            return openstack.connect(**_inline(settings), load_yaml_config=False, load_envvars=False, **common)
+        files = [str(settings.clouds_yaml)] if settings.clouds_yaml else None
+        found = OpenStackConfig(config_files=files) if files else OpenStackConfig()
+        more: dict[str, Any] = {"region_name": settings.region_name} if settings.region_name else {}
+        return openstack.connection.Connection(config=found.get_one(cloud=settings.cloud or name, **more, **common))
+    except (SDKException, OSError, ValueError, TypeError) as error:
+        raise CloudUnreachable(f"clouds.{name}: {_brief(error)}", "misconfigured") from error
+    except Exception as error:
+        if type(error).__module__.startswith("keystoneauth1"):
+            raise CloudUnreachable(f"clouds.{name}: {_brief(error)}", "misconfigured") from error
+        raise
+
+
+def _inline(settings: OpenStackCloudSettings) -> dict[str, Any]:
+    who = ("username", "password", "project_name", "user_domain_name", "project_domain_name")
+    names = ("auth_url", "region_name", *who)
+    return {name: getattr(settings, name) for name in names if getattr(settings, name)}
+
+
+def _body(answer: Any, what: str) -> dict[str, Any]:
+    """The reply's object, or the fault that its status names."""
+    status = answer.status_code
+    if status < 400:
+        return _read(answer, what)
+    said = _said(answer)
+    if status == 404:
+        raise Gone(f"{what}: {said}")
+    if status in {401, 407}:
+        raise CloudUnreachable(f"{what}: the token is refused: {said}", "unauthorized")
+    if status in {403, 413} and re.search(r"quota|exceeded|limit", said, re.IGNORECASE):
+        raise NoCapacity(said, "quota")
+    if status == 413:
+        raise _Again(CloudUnreachable(f"{what}: throttled: {said}", "throttled"), _retry_after(answer))
+    if status in REPEATABLE:
+        code = "throttled" if status == 429 else "server-error"
+        raise _Again(CloudUnreachable(f"{what}: status {status}: {said}", code), _retry_after(answer))
+    raise BadRequest(f"{what}: status {status}: {said}")
+
+
+def _read(answer: Any, what: str) -> dict[str, Any]:
+    if not answer.content:
+        return {}
+    try:
+        body = answer.json()
+    except ValueError as error:
+        raise _Again(CloudUnreachable(f"{what}: the answer is cut off or no JSON", "server-error")) from error
+    if not isinstance(body, dict):
+        raise CloudUnreachable(f"{what}: the answer is no object", "server-error")
+    return body
+
+
+def _retry_after(answer: Any) -> float | None:
+    value = str(answer.headers.get("Retry-After", ""))
+    return float(value) if re.fullmatch(r"\d{1,6}", value) else None
+
+
+def _said(answer: Any) -> str:
+    """The message in an error's body. A refused creation may quote the whole user data, token and all: long runs of
+    base64 are cut out."""
+    try:
+        body = answer.json()
+        first = next(iter(body.values())) if isinstance(body, dict) and body else body
+        text = first.get("message", first) if isinstance(first, dict) else first
+    except ValueError:
+        text = answer.text
+    return _brief(text) or f"status {answer.status_code}"
+
+
+def _brief(text: object) -> str:
+    """One line of at most 300 characters, without what looks like a secret."""
+    line = " ".join(str(text).split())
+    return re.sub(r"[A-Za-z0-9+/=_.-]{64,}", "[...]", line)[:300]

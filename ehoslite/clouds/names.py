@@ -1,0 +1,117 @@
+"""What the names in the configuration stand for in one OpenStack: ids, resolved once and remembered."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+from urllib.parse import quote
+
+from ehoslite.clouds.calls import Calls
+from ehoslite.errors import CloudUnreachable, Gone
+from ehoslite.settings import OpenStackCloudSettings
+
+UUID = re.compile(r"[0-9a-f]{8}-?([0-9a-f]{4}-?){3}[0-9a-f]{12}")
+
+
+class Names:
+    """The names of one cloud. `known` may be kept between passes; a name that is missing or ambiguous raises
+    CloudUnreachable (misconfigured): a clear fault of this cloud, and of no other."""
+
+    def __init__(self, settings: OpenStackCloudSettings, calls: Calls) -> None:
+        self.settings = settings
+        self.calls = calls
+        self.known: dict[str, Any] = {}
+
+    def forget(self) -> None:
+        """Resolve all names anew: the cloud has refused what they stood for."""
+        self.known.clear()
+
+    def _once(self, key: str, resolve: Callable[[], Any]) -> Any:
+        if key not in self.known:
+            self.known[key] = resolve()
+        return self.known[key]
+
+    def nova_version(self) -> tuple[int, int]:
+        """The highest microversion that this Nova speaks."""
+        major, minor = self._once("nova", self._ask_nova_version)
+        return int(major), int(minor)
+
+    def _ask_nova_version(self) -> list[int]:
+        version = self.calls.get("compute", "/").get("version", {}).get("version") or "2.1"
+        return [int(part) for part in str(version).split(".")[:2]]
+
+    def flavors(self) -> dict[str, dict[str, Any]]:
+        """The configured flavors by name, as Nova describes them, with their extra_specs."""
+        return {
+            choice.name: self._once(f"flavor {choice.name}", self._flavor(choice.name)) for choice in self._choices()
+        }
+
+    def _choices(self) -> Any:
+        return self.settings.flavors
+
+    def _flavor(self, name: str) -> Callable[[], dict[str, Any]]:
+        def resolve() -> dict[str, Any]:
+            every = self._once("flavors", lambda: self.calls.get("compute", "/flavors/detail", "2.1")["flavors"])
+            chosen = self._only("flavor", name, [one for one in every if name in (one["name"], one["id"])])
+            specs = self.calls.get("compute", f"/flavors/{quote(chosen['id'])}/os-extra_specs", "2.1")
+            return {**chosen, "extra_specs": specs.get("extra_specs", {})}
+
+        return resolve
+
+    def flavor_name(self, key: str) -> str:
+        """The name of the configured flavor with this id; the id itself for any other."""
+        return next((name for name, flavor in self.flavors().items() if flavor["id"] == key), key)
+
+    def image(self) -> str:
+        """The image's id: by id, by exact name, or the newest whose name begins so."""
+        return str(self._once("image", self._image))
+
+    def _image(self) -> str:
+        wanted = self.settings.image
+        if UUID.fullmatch(wanted) and self._exists("image", f"/v2/images/{wanted}"):
+            return wanted
+        if not self.settings.image_newest:
+            found = self.calls.get("image", f"/v2/images?name={quote(wanted)}&status=active")["images"]
+            return str(self._only("image", wanted, found)["id"])
+        every = self.calls.get("image", "/v2/images?status=active&sort=created_at:desc&limit=1000")["images"]
+        newest = [image for image in every if str(image["name"]).startswith(wanted)]
+        if not newest:
+            raise CloudUnreachable(f"no active image has a name that begins with {wanted!r}", "misconfigured")
+        return str(max(newest, key=lambda image: image["created_at"])["id"])
+
+    def networks(self) -> list[str]:
+        """The ids of the configured networks."""
+        return [self.network(name) for name in self.settings.networks]
+
+    def network(self, name: str) -> str:
+        """A network's id."""
+        return self._of_neutron("network", "networks", name)
+
+    def security_group(self, name: str) -> str:
+        """A security group's id, where a port of ours needs it."""
+        return self._of_neutron("security group", "security-groups", name)
+
+    def _of_neutron(self, what: str, path: str, name: str) -> str:
+        def resolve() -> str:
+            key = "id" if UUID.fullmatch(name) else "name"
+            found = self.calls.get("network", f"/{path}?{key}={quote(name)}")[path.replace("-", "_")]
+            return str(self._only(what, name, found)["id"])
+
+        return str(self._once(f"{what} {name}", resolve))
+
+    def _exists(self, service: str, path: str) -> bool:
+        try:
+            return bool(self.calls.get(service, path))
+        except Gone:
+            return False
+
+    def _only(self, what: str, name: str, found: list[Any]) -> Mapping[str, Any]:
+        if len(found) != 1:
+            why = (
+                f"there is no {what} {name!r}"
+                if not found
+                else f"{len(found)} {what}s are called {name!r}; give the id"
+            )
+            raise CloudUnreachable(why, "misconfigured")
+        return dict(found[0])
