@@ -37,7 +37,7 @@ class Daemons:
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
         self._path = layout.directory / "processes.json"
-        self._lifeline: IO[bytes] | None = None
+        self._lifeline: int | None = None
 
     def start(self, names: Sequence[str]) -> None:
         """Start these daemons at once, without waiting for them."""
@@ -53,7 +53,11 @@ class Daemons:
         if keep:
             self._launch("front", [*command, "--keep"], environment, subprocess.DEVNULL)
         else:
-            self._lifeline = self._launch("front", command, environment, subprocess.PIPE)
+            pipe = self._launch("front", command, environment, subprocess.PIPE)
+            assert pipe is not None  # noqa: S101 as PIPE was asked for
+            # a descriptor of its own, which nothing closes but `end_all` and the end of this process
+            self._lifeline = os.dup(pipe.fileno())
+            pipe.close()
 
     def wait_ready(self, names: Iterable[str]) -> None:
         """Wait until they serve. Raises StartError."""
@@ -90,7 +94,7 @@ class Daemons:
         kill_family(self._layout.servers)
         self._path.unlink(missing_ok=True)
         if self._lifeline is not None:
-            self._lifeline.close()
+            os.close(self._lifeline)
             self._lifeline = None
 
     def _launch(self, name: str, command: list[str], environment: dict[str, str], stdin: int) -> IO[bytes] | None:

@@ -18,6 +18,7 @@ import uuid
 from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 from lab.openstack.daemons import Daemons
 from lab.openstack.install import CONSTRAINTS, HERE, hold_lock
@@ -77,6 +78,7 @@ def _make_golden(golden: Path, environment: Path) -> None:
 def _create_databases(layout: Layout) -> None:
     """Create all schemas, some side by side."""
     etc, programs = layout.settings, layout.environment / "bin"
+    placement = [str(programs / "placement-manage"), "--config-file", str(etc / "placement" / "placement.conf")]
     prepare = [str(layout.python), "-m", "lab.openstack.inside.prepare"]
     keystone = [str(programs / "keystone-manage"), "--config-file", str(etc / "keystone" / "keystone.conf")]
     url = layout.ports.url("keystone")
@@ -87,7 +89,7 @@ def _create_databases(layout: Layout) -> None:
         [
             [*keystone, "db_sync"],
             [*keystone, "bootstrap", f"--bootstrap-region-id={REGION}", *addresses],
-            [str(programs / "placement-manage"), "--config-file", str(etc / "placement" / "placement.conf"), "db", "sync"],
+            [*placement, "db", "sync"],
             [str(programs / "glance-manage"), "--config-dir", str(etc / "glance"), "db_sync"],
             [str(programs / "cinder-manage"), "--config-file", str(etc / "cinder" / "cinder.conf"), "db", "sync"],
         ],
@@ -168,7 +170,7 @@ def replace_strings(path: Path, mapping: Mapping[str, str]) -> None:
     """Replace strings, also within longer ones, in all texts of a database."""
     pattern = re.compile("|".join(re.escape(one) for one in sorted(mapping, key=len, reverse=True)))
 
-    def renew(value: object) -> object:
+    def renew(value: Any) -> Any:
         return pattern.sub(lambda match: mapping[match[0]], value) if isinstance(value, str) else value
 
     with closing(sqlite3.connect(path)) as database, database:

@@ -32,8 +32,8 @@ class OpenStackLab(RunningCloud):
     guest_command: the program that stands for a server's machine, with its first arguments. It is started in a session
         of its own with the server's folder as last argument and as EHOSLITE_NODE_DIR. The folder has `user_data`,
         `meta_data.json` and `network_data.json` as a config drive has them, and `hardware.json` with name, id, flavor,
-        cpus, memory_mb, disk_gb and gpus. What it prints is the server's console. When it exits, the server is SHUTOFF.
-        Empty: servers without a process.
+        cpus, memory_mb, disk_gb, gpus and volumes_gb (a list). What it prints is the server's console. When it exits,
+        the server is SHUTOFF. Empty: servers without a process.
     computes: the hosts' names; host_cpus, host_memory_mb, host_gpus: what each has.
     volumes: whether there is Cinder.
     keep: whether the cloud outlives this process.

@@ -56,9 +56,7 @@ class Ports:
         """Choose free ports for all."""
         count = len(APIS)
         free = pick_ports(2 * count + 1)
-        return Ports(
-            dict(zip(APIS, free[:count], strict=True)), dict(zip(APIS, free[count:-1], strict=True)), free[-1]
-        )
+        return Ports(dict(zip(APIS, free[:count], strict=True)), dict(zip(APIS, free[count:-1], strict=True)), free[-1])
 
     def url(self, service: str) -> str:
         """Return the address that clients use, at the proxy."""

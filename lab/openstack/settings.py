@@ -223,8 +223,9 @@ def _nova(layout: Layout) -> Sections:
         "cinder": {**_login(layout, "nova"), "catalog_info": "block-storage:cinder:internalURL"},
         "vnc": {"enabled": "false"},
         "scheduler": {"discover_hosts_in_cells_interval": -1},
-        "filter_scheduler": {"enabled_filters": "ComputeFilter,ComputeCapabilitiesFilter,ImagePropertiesFilter"
-                             ",PciPassthroughFilter"},
+        "filter_scheduler": {
+            "enabled_filters": "ComputeFilter,ComputeCapabilitiesFilter,ImagePropertiesFilter,PciPassthroughFilter"
+        },
         "conductor": {"workers": 1},
         "pci": {
             "alias": '{"name": "a100", "vendor_id": "10de", "product_id": "20b0", "device_type": "type-PCI"}',

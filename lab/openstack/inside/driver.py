@@ -38,7 +38,6 @@ def name_node(host: str) -> str:
 class GuestDriver(fake.FakeDriver):
     """Boots servers by starting the cloud's guest program; see `OpenStackLab` for what it gets."""
 
-    capabilities = dict(fake.FakeDriver.capabilities)
     vcpus = LAYOUT.host_cpus
     memory_mb = LAYOUT.host_memory_mb
     _boots: dict[str, knobs.Boot] = {}  # noqa: RUF012 shared by all hosts: nova tries a failed build on the next one
@@ -81,6 +80,7 @@ class GuestDriver(fake.FakeDriver):
         admin_password: Any,
         allocations: Any,
         network_info: Any = None,
+        block_device_info: Any = None,
         **rest: Any,
     ) -> None:
         boot = self._take_boot(instance)
@@ -90,9 +90,17 @@ class GuestDriver(fake.FakeDriver):
                 raise exception.BuildAbortException(instance_uuid=instance.uuid, reason=boot.fail_text)
             raise exception.InstanceDeployFailure(reason="the lab's knob fail_build")
         super().spawn(
-            context, instance, image_meta, injected_files, admin_password, allocations, network_info, **rest
+            context,
+            instance,
+            image_meta,
+            injected_files,
+            admin_password,
+            allocations,
+            network_info,
+            block_device_info,
+            **rest,
         )
-        self._guests.prepare(instance.uuid, _make_files(instance, network_info))
+        self._guests.prepare(instance.uuid, _make_files(instance, network_info, block_device_info))
         if not boot.never_join:
             self._guests.boot(instance.uuid)
 
@@ -179,10 +187,10 @@ def _make_gpu(number: int) -> dict[str, object]:
     }
 
 
-def _make_files(instance: Any, network_info: Any) -> dict[str, bytes]:
+def _make_files(instance: Any, network_info: Any, block_device_info: Any) -> dict[str, bytes]:
     """Return what the guest program finds in its folder: the config drive's content, and the machine's size."""
     drive = metadata.InstanceMetadata(instance, network_info=network_info)
-    files = {"hardware.json": json.dumps(_describe(instance)).encode()}
+    files = {"hardware.json": json.dumps(_describe(instance, block_device_info)).encode()}
     for path, content in drive.metadata_for_config_drive():
         folder, _, name = path.rpartition("/")
         if folder == "openstack/latest" and name in ("meta_data.json", "network_data.json"):
@@ -191,12 +199,13 @@ def _make_files(instance: Any, network_info: Any) -> dict[str, bytes]:
     return files
 
 
-def _describe(instance: Any) -> dict[str, object]:
+def _describe(instance: Any, block_device_info: Any) -> dict[str, object]:
     flavor = instance.flavor
     specs = flavor.extra_specs or {}
     gpus = int(specs.get("resources:VGPU", 0))
     for request in filter(None, specs.get("pci_passthrough:alias", "").split(",")):
         gpus += int(request.partition(":")[2] or 1)
+    volumes = (block_device_info or {}).get("block_device_mapping") or []
     return {
         "name": instance.display_name,
         "id": instance.uuid,
@@ -205,4 +214,5 @@ def _describe(instance: Any) -> dict[str, object]:
         "memory_mb": flavor.memory_mb,
         "disk_gb": flavor.root_gb,
         "gpus": gpus,
+        "volumes_gb": [volume["connection_info"]["data"]["size_gb"] for volume in volumes],
     }

@@ -1,5 +1,8 @@
 # mypy: disable-error-code="import-not-found"
-"""Serves keystone, glance or neutron; the argument is its name. Each needs a process of its own: oslo.config is global."""
+"""Serves keystone, glance or neutron; the argument is its name.
+
+Each needs a process of its own, as their settings are in one global object of oslo.config.
+"""
 
 from __future__ import annotations
 

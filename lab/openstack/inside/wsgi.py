@@ -1,4 +1,4 @@
-# mypy: disable-error-code="import-not-found"
+# mypy: disable-error-code="import-not-found, import-untyped"
 """Serves a WSGI application on a port of 127.0.0.1 with native threads."""
 
 from __future__ import annotations
