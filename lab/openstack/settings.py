@@ -10,6 +10,7 @@ import uuid
 from lab.openstack.layout import REGION, Layout, write_private
 
 Sections = dict[str, dict[str, object]]
+QUIET = "neutronclient=ERROR,keystonemiddleware=ERROR,stevedore=CRITICAL,urllib3=WARN,sqlalchemy=WARN"
 SERVICE_PROJECT = "service"
 
 
@@ -81,6 +82,7 @@ def _common(layout: Layout, service: str) -> Sections:
         "DEFAULT": {
             "log_file": layout.log / f"{service}.log",
             "transport_url": "fake:/",
+            "default_log_levels": QUIET,
             "state_path": layout.state / service,
         },
         "oslo_concurrency": {"lock_path": layout.state / service / "lock"},
@@ -207,6 +209,8 @@ def _nova(layout: Layout) -> Sections:
         "instance_build_timeout": 0,
         "max_concurrent_builds": 20,
         "shutdown_timeout": 5,
+        # the driver reports what happens; a look by the clock beside it can stop a server that was just started again
+        "sync_power_state_interval": -1,
         "long_rpc_timeout": 120,
     }
     return {

@@ -148,7 +148,7 @@ def test_refused_connections(alpha: OpenStackLab, service: str) -> None:
 @pytest.mark.parametrize(
     ("service", "path", "ask"),
     [
-        ("keystone", "/auth/tokens", lambda client: client.sdk.authorize()),
+        ("keystone", "/auth/tokens", lambda client: client.sdk.session.get_token()),
         ("glance", "/images", lambda client: list(client.sdk.image.images())),
         ("neutron", "/networks", lambda client: list(client.sdk.network.networks())),
         ("cinder", "/volumes", lambda client: list(client.sdk.block_storage.volumes())),

@@ -106,8 +106,6 @@ class GuestDriver(fake.FakeDriver):
 
     def destroy(self, context: Any, instance: Any, *rest: Any, **named: Any) -> None:
         self._guests.remove(instance.uuid)
-        with self._boots_lock:
-            self._boots.pop(instance.uuid, None)
         super().destroy(context, instance, *rest, **named)
 
     def power_off(self, instance: Any, timeout: int = 0, retry_interval: int = 0) -> None:
@@ -143,7 +141,10 @@ class GuestDriver(fake.FakeDriver):
     # --- how
 
     def _take_boot(self, instance: Any) -> knobs.Boot:
-        """Return how the server boots: one answer for all tries of a server, so that knobs count servers."""
+        """Return how the server boots: one answer for all tries of a server, so that knobs count servers.
+
+        The answers are kept for good: nova destroys a server on the one host before it tries the next.
+        """
         with self._boots_lock:
             if instance.uuid not in self._boots:
                 self._boots[instance.uuid] = knobs.take_boot(LAYOUT.knobs, instance.display_name)

@@ -1,16 +1,23 @@
 # mypy: disable-error-code="import-not-found"
-"""Serves cinder's API, scheduler and volume service in one process, with native threads."""
+"""Serves cinder's API, scheduler and volume service in one process.
+
+That needs cinder's native threads: without them its heartbeats are never sent, and its services count as down.
+"""
 
 from __future__ import annotations
 
-import os
-import shlex
-import sys
-from pathlib import Path
-from typing import Any
+from cinder import monkey_patch
 
-from lab.openstack import layout as layouts
-from lab.openstack.inside import sqlite, wsgi
+monkey_patch.patch(backend="threading")  # before anything else of cinder is imported
+
+import os  # noqa: E402
+import shlex  # noqa: E402
+import sys  # noqa: E402
+from pathlib import Path  # noqa: E402
+from typing import Any  # noqa: E402
+
+from lab.openstack import layout as layouts  # noqa: E402
+from lab.openstack.inside import sqlite, wsgi  # noqa: E402
 
 THREADS = 8
 HOST = "controller"
@@ -26,25 +33,23 @@ def main() -> None:
     from cinder.common import config  # noqa: F401 registers the options
     from cinder.wsgi.api import application
 
-    services = [_start_volumes(), _start("cinder-scheduler")]
+    _start("cinder-scheduler")
+    _start_volumes()
     wsgi.serve_forever(application, layout.ports.back["cinder"], THREADS)
-    del services
 
 
-def _start_volumes() -> Any:
+def _start_volumes() -> None:
     from cinder import utils
     from oslo_privsep import priv_context
 
     priv_context.init(root_helper=shlex.split(utils.get_root_helper()))
-    return _start("cinder-volume", host=f"{HOST}@{BACKEND}", service_name=BACKEND)
+    _start("cinder-volume", host=f"{HOST}@{BACKEND}", service_name=BACKEND)
 
 
-def _start(binary: str, **named: Any) -> Any:
+def _start(binary: str, **named: Any) -> None:
     from cinder import service
 
-    started = service.Service.create(binary=binary, **named)
-    started.start()
-    return started
+    service.Service.create(binary=binary, **named).start()
 
 
 if __name__ == "__main__":
