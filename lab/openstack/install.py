@@ -46,12 +46,16 @@ def hold_lock(path: Path) -> Iterator[None]:
 def install(cache: Path) -> Path:
     """Return the environment's folder, made first if it is missing, unfinished or of other versions.
 
+    One that is complete need not be the user's own: nothing is written then.
+
     Raises RuntimeError, with pip's last words, if it cannot be made.
     """
     key = hashlib.sha256(CONSTRAINTS.read_bytes() + repr((PACKAGES, PLUGIN_METADATA)).encode()).hexdigest()[:12]
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
     environment = cache / f"environment-{version}-{key}"
     marker = environment / ".complete"
+    if marker.exists() and _runs(environment):
+        return environment
     with hold_lock(cache / "install.lock"):
         if not marker.exists() or not _runs(environment):
             shutil.rmtree(environment, ignore_errors=True)

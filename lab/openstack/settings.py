@@ -41,7 +41,7 @@ def make_environment(layout: Layout) -> dict[str, str]:
     etc = layout.settings
     repository = layout_root()
     return {
-        "PATH": f"{layout.environment / 'bin'}:{os.environ.get('PATH', '/usr/sbin:/usr/bin:/sbin:/bin')}",
+        "PATH": os.environ.get("PATH", "/usr/sbin:/usr/bin:/sbin:/bin"),  # the guest programs get it too
         "HOME": str(layout.state),
         "XDG_CACHE_HOME": str(layout.state / "cache"),
         "LC_ALL": "C.UTF-8",
@@ -209,8 +209,6 @@ def _nova(layout: Layout) -> Sections:
         "instance_build_timeout": 0,
         "max_concurrent_builds": 20,
         "shutdown_timeout": 5,
-        # the driver reports what happens; a look by the clock beside it can stop a server that was just started again
-        "sync_power_state_interval": -1,
         "long_rpc_timeout": 120,
     }
     return {

@@ -27,7 +27,7 @@ class Client:
     def __init__(self, lab: OpenStackLab, entry: str = "") -> None:
         self.lab = lab
         config = openstack.config.OpenStackConfig(config_files=[str(lab.clouds_yaml)], load_envvars=False)
-        self.sdk = openstack.connection.Connection(config=config.get_one(entry or lab.name, api_timeout=30))
+        self.sdk: Any = openstack.connection.Connection(config=config.get_one(entry or lab.name, api_timeout=30))
 
     def create(self, name: str, flavor: str = "m1.small", user_data: str = "", **values: Any) -> Any:
         """Have nova create a server, without waiting."""

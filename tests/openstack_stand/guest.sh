@@ -1,5 +1,6 @@
 # Stands for a server's machine: the argument is its folder. It leaves children of the kinds that HTCondor has.
 folder=$1
+rm -f "$folder/shut-down"
 echo "guest of $folder"
 cat "$folder/user_data"
 echo
