@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -23,16 +24,36 @@ from lab.openstack.processes import Process, find_family, identify, is_alive, ki
 FAMILY = "setsid sh -c 'sleep 7100 & exec sleep 7101' & sleep 7102"
 
 
+def find_sleepers(folder: Path) -> list[int]:
+    """Find what FAMILY starts by its environment, not by the code under test; the leader ends with its child."""
+    mark = f"EHOSLITE_NODE_DIR={folder}\0".encode()
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            if (
+                entry.name.isdigit()
+                and (entry / "cmdline").read_bytes().startswith(b"sleep")
+                and mark in (entry / "environ").read_bytes()
+            ):
+                found.append(int(entry.name))
+        except OSError:
+            continue
+    return found
+
+
 @pytest.fixture
 def node(tmp_path: Path) -> Iterator[Path]:
     """A node's folder with processes that have it in their environment."""
     leader = subprocess.Popen(
         ["/bin/sh", "-c", FAMILY], env=os.environ | {"EHOSLITE_NODE_DIR": str(tmp_path)}, start_new_session=True
     )
-    assert wait_until(lambda: len(find_family(tmp_path)) == 4, 10), "the processes did not start"
-    yield tmp_path
-    kill_family(tmp_path)
-    leader.wait()
+    try:
+        assert wait_until(lambda: len(find_sleepers(tmp_path)) == 3, 10), "the processes did not start"
+        yield tmp_path
+    finally:
+        for pid in find_sleepers(tmp_path):
+            os.kill(pid, signal.SIGKILL)
+        leader.wait()
 
 
 def test_family_is_killed_with_those_that_left(node: Path) -> None:
@@ -53,12 +74,16 @@ def test_family_of_another_folder_is_not_touched(node: Path) -> None:
 
 
 def test_descendants_without_a_mark_are_found_by_their_parents(tmp_path: Path) -> None:
-    with subprocess.Popen(["/bin/sh", "-c", "sleep 7103 & wait"], start_new_session=True) as leader:
-        root = identify(leader.pid)
-        assert root is not None
-        assert wait_until(lambda: len(find_family(tmp_path, [root])) == 2, 10)
-        assert kill_family(tmp_path, [root]) == set()
-        assert identify(leader.pid) is None
+    with subprocess.Popen(["/bin/sh", "-c", "sleep 60 & wait"], start_new_session=True) as leader:
+        try:
+            root = identify(leader.pid)
+            assert root is not None
+            assert wait_until(lambda: len(find_family(tmp_path, [root])) == 2, 10)
+            assert kill_family(tmp_path, [root]) == set()
+            assert identify(leader.pid) is None
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(leader.pid, signal.SIGKILL)
 
 
 def test_recycled_pid_is_another_process() -> None:
