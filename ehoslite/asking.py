@@ -56,13 +56,14 @@ def ask(question: Question, timeout: float) -> Any:
 def _start(question: Question) -> tuple[BaseProcess, Connection]:
     context = multiprocessing.get_context("fork")
     ear, mouth = context.Pipe(duplex=False)
-    child = context.Process(target=_answer, args=(question, mouth), daemon=True)
+    child = context.Process(target=_answer, args=(question, mouth, ear), daemon=True)
     child.start()
     mouth.close()
     return child, ear
 
 
-def _answer(question: Question, mouth: Connection) -> None:
+def _answer(question: Question, mouth: Connection, ear: Connection) -> None:
+    ear.close()  # else a long answer would wait for ever on this very process when the asking one was killed
     try:
         answer = ForkingPickler.dumps(question())
     except Exception as error:

@@ -27,6 +27,18 @@ WIDTH = 100
 # A section whose helps are all so short has them at the ends of its lines.
 BRIEF = 30
 
+WORDS = {
+    Seconds: "time",
+    Megabytes: "amount",
+    Place: "path",
+    bool: "`true` or `false`",
+    int: "whole number",
+    float: "number",
+    str: "text",
+    tuple: "list of texts",
+    Mapping: "texts by name",
+}
+
 Field = dataclasses.Field[Any]
 
 
@@ -78,8 +90,8 @@ def written(value: Any, kind: Any = None) -> str:
         return f"{value} MB" if value % 1024 else f"{value // 1024} GB"
     if value is None or value == "":
         return '""' if value == "" else ""
-    if isinstance(value, Mapping):
-        return "{}"
+    if isinstance(value, Mapping | tuple):
+        return "{}" if isinstance(value, Mapping) else "[]"
     if isinstance(value, float):
         return f"{value:g}"
     return str(value).lower() if isinstance(value, bool) else str(value)
@@ -98,7 +110,7 @@ def _section(kind: type[Any], indent: str) -> Iterator[str]:
         yield from _brief(kind, indent)
         return
     hints = typing.get_type_hints(kind)
-    for number, entry in enumerate(fields(kind)):
+    for number, entry in enumerate(_in_order(kind)):
         if number:
             yield ""
         yield from _comment(_known(entry).help, indent)
@@ -107,7 +119,7 @@ def _section(kind: type[Any], indent: str) -> Iterator[str]:
 
 def _brief(kind: type[Any], indent: str) -> Iterator[str]:
     hints = typing.get_type_hints(kind)
-    lines = [(_line(entry, hints[entry.name]), _known(entry).help) for entry in fields(kind)]
+    lines = [(_line(entry, hints[entry.name]), _known(entry).help) for entry in _in_order(kind)]
     width = max(len(line) for line, _ in lines)
     for line, text in lines:
         yield f"{indent}{line:{width}}  # {text}"
@@ -129,8 +141,9 @@ def _entry(entry: Field, kind: Any, indent: str) -> Iterator[str]:
 
 def _line(entry: Field, kind: Any) -> str:
     known, given = _known(entry), must_be_given(entry)
-    value = known.shown or (known.sample if given or entry.default is None else default_of(entry))
-    line = f"{entry.name}: {written(value, kind)}"
+    example = given or (entry.default in {None, ""} and known.sample is not None)
+    value = known.shown or (known.sample if example else default_of(entry))
+    line = f"{entry.name}: {written(value, kind)}".rstrip()
     return line if given or entry.name == "type" else f"# {line}"
 
 
@@ -143,7 +156,7 @@ def _clouds(known: Option, indent: str) -> Iterator[str]:
             continue
         name = _type_of(kind)
         yield ""
-        for line in [f"{name}:", *_section(kind, "  ")]:
+        for line in [f"a cloud of type {name}:", f"{name}:", *_section(kind, "  ")]:
             yield f"{indent}#{line and ' '}{line}"
 
 
@@ -165,10 +178,10 @@ def _tables(kind: type[Any], path: str, title: str) -> Iterator[str]:
     yield ""
     yield "| Option | Value | Default | Meaning |"
     yield "| --- | --- | --- | --- |"
-    for entry in fields(kind):
+    for entry in _in_order(kind):
         cells = (f"`{path}{entry.name}`", _value(entry, hints[entry.name]), _default(entry, hints[entry.name]))
         yield f"| {' | '.join(cells)} | {_known(entry).help.replace('|', chr(92) + '|')} |"
-    for entry in fields(kind):
+    for entry in _in_order(kind):
         inner = hints[entry.name]
         for part, place in _parts(inner, f"{path}{entry.name}"):
             yield ""
@@ -194,8 +207,8 @@ def _value(entry: Field, kind: Any) -> str:
         return " or ".join(f"`{choice}`" for choice in typing.get_args(kind))
     if _parts(kind, ""):
         return "a list of sections" if _listed(kind) else "sections by name" if _is_clouds(kind) else "a section"
-    words = {Seconds: "time", Megabytes: "amount", Place: "path", int: "whole number", float: "number", str: "text"}
-    limits = [known.pattern_help] if known.pattern_help else [words.get(kind, "texts by name")]
+    limits = [known.pattern_help or WORDS[typing.get_origin(kind) or kind]]
+    limits += ["also below 0"] if kind in {int, float} and known.at_least is None else []
     limits += [f"at least {_limit(known.at_least, kind)}"] if known.at_least else []
     limits += [f"at most {_limit(known.at_most, kind)}"] if known.at_most is not None else []
     return ", ".join(limits)
@@ -213,7 +226,12 @@ def _default(entry: Field, kind: Any) -> str:
     if _parts(kind, ""):
         return "as below"
     value = _known(entry).shown or written(default_of(entry), kind)
-    return f"`{value}`" if value not in {"", '""', "{}"} else "none"
+    return f"`{value}`" if value not in {"", '""', "{}", "[]"} else "none"
+
+
+def _in_order(kind: type[Any]) -> list[Field]:
+    """The options as people look for them: the type of a cloud tells what the others mean."""
+    return sorted(fields(kind), key=lambda entry: entry.name != "type")
 
 
 def _known(entry: Field) -> Option:

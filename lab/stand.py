@@ -13,9 +13,9 @@ from typing import Any, Self
 
 import yaml
 
+from ehoslite.clouds import open_clouds
 from ehoslite.clouds.local import LocalCloud
 from ehoslite.config import load
-from ehoslite.model import VmState
 from ehoslite.record import Record
 from ehoslite.settings import LocalCloudSettings, Settings
 from lab.jobs import wait_until
@@ -65,23 +65,23 @@ class Stand:
         scaling: Mapping[str, Any] | None = None,
         flavors: tuple[Mapping[str, Any], ...] = (SMALL, LARGE),
         cloud: Mapping[str, Any] | None = None,
+        clouds: Mapping[str, Mapping[str, Any]] | None = None,
         condor: Mapping[str, Any] | None = None,
     ) -> None:
         self.directory = directory
         self.pool = LabPool(directory / "pool", release, schedds=schedds)
         self.config = directory / "ehos.yaml"
+        local = {
+            "type": "local",
+            "directory": str(directory / "nodes"),
+            "release": str(release.prefix),
+            "flavors": [dict(flavor) for flavor in flavors],
+            **(cloud or {}),
+        }
         self.document: dict[str, Any] = {
             "pool": "lab",
             "deadline": 40,
-            "clouds": {
-                "here": {
-                    "type": "local",
-                    "directory": str(directory / "nodes"),
-                    "release": str(release.prefix),
-                    "flavors": [dict(flavor) for flavor in flavors],
-                    **(cloud or {}),
-                }
-            },
+            "clouds": {name: dict(options) for name, options in clouds.items()} if clouds else {"here": local},
             "condor": {"tools": str(release.prefix / "bin"), "collector_warmup": 0, **(condor or {})},
             "scaling": {**QUICK, **(scaling or {})},
             "record": {"path": str(directory / "state" / "state.json")},
@@ -145,7 +145,8 @@ class Stand:
 
     def nodes(self) -> dict[str, str]:
         """Our servers: node id -> vm_state."""
-        return {server.node: server.vm_state.value for server in self.cloud().servers()}
+        clouds = open_clouds(self.settings, lambda: 60.0)
+        return {server.node: server.vm_state.value for cloud in clouds for server in cloud.servers()}
 
     def wait_for_nodes(self, count: int, seconds: float = 30) -> None:
         """Wait until so many nodes are in the collector and take jobs."""
@@ -169,7 +170,6 @@ class Stand:
 
     def delete_nodes(self) -> None:
         """Delete every node, whatever runs on it: the stand is being taken down."""
-        cloud = self.cloud()
-        for server in cloud.servers():
-            if server.vm_state is not VmState.DELETING:
+        for cloud in open_clouds(self.settings, lambda: 60.0):
+            for server in cloud.servers():
                 cloud.delete(server)

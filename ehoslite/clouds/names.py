@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from threading import RLock
 from typing import Any
 from urllib.parse import quote
 
@@ -22,15 +23,17 @@ class Names:
         self.settings = settings
         self.calls = calls
         self.known: dict[str, Any] = {}
+        self._alone = RLock()
 
     def forget(self) -> None:
         """Resolve all names anew: the cloud has refused what they stood for."""
         self.known.clear()
 
     def _once(self, key: str, resolve: Callable[[], Any]) -> Any:
-        if key not in self.known:
-            self.known[key] = resolve()
-        return self.known[key]
+        with self._alone:  # creations side by side ask for the same names
+            if key not in self.known:
+                self.known[key] = resolve()
+            return self.known[key]
 
     def nova_version(self) -> tuple[int, int]:
         """The highest microversion that this Nova speaks."""
@@ -69,12 +72,12 @@ class Names:
 
     def _image(self) -> str:
         wanted = self.settings.image
-        if UUID.fullmatch(wanted) and self._exists("image", f"/v2/images/{wanted}"):
+        if UUID.fullmatch(wanted) and self._exists("image", f"/images/{wanted}"):
             return wanted
         if not self.settings.image_newest:
-            found = self.calls.get("image", f"/v2/images?name={quote(wanted)}&status=active")["images"]
+            found = self.calls.get("image", f"/images?name={quote(wanted)}&status=active")["images"]
             return str(self._only("image", wanted, found)["id"])
-        every = self.calls.get("image", "/v2/images?status=active&sort=created_at:desc&limit=1000")["images"]
+        every = self.calls.get("image", "/images?status=active&sort=created_at:desc&limit=1000")["images"]
         newest = [image for image in every if str(image["name"]).startswith(wanted)]
         if not newest:
             raise CloudUnreachable(f"no active image has a name that begins with {wanted!r}", "misconfigured")

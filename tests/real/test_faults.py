@@ -58,7 +58,7 @@ def test_killed_while_retiring_recovers(make_stand: MakeStand, effect: str, when
 
 @pytest.mark.parametrize("damage", ["deleted", "corrupted", "truncated"])
 def test_the_state_file_is_memory_and_not_truth(make_stand: MakeStand, damage: str) -> None:
-    stand = make_stand(flavors=(TINY,))
+    stand = make_stand(flavors=(TINY,), scaling={"idle_timeout": 60})
     stand.pool.submit(count=2, memory=200, seconds=600)
     stand.reconcile()
     stand.wait_for_nodes(2)

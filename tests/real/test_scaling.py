@@ -57,7 +57,8 @@ def test_a_second_pass_over_an_unchanged_world_does_nothing(make_stand: MakeStan
     assert stand.reconcile().verbs() == ["create"] * 4, "three small nodes for three jobs, and a spare"
     assert stand.reconcile().verbs() == [], "while the nodes boot"
     stand.wait_for_nodes(4)
-    wait_until(lambda: len(stand.pool.queue("JobStatus == 2")) == 3, 30, "the jobs to run")
+    claimed = 'DynamicSlot =?= True && State == "Claimed"'
+    wait_until(lambda: len(stand.pool.machines(["Name"], claimed)) == 3, 30, "the jobs to be seen running")
     assert stand.reconcile().verbs() == [], "while the jobs run"
     assert stand.reconcile().verbs() == []
 
@@ -67,7 +68,8 @@ def test_keeps_the_minimum_and_the_spare(make_stand: MakeStand) -> None:
     assert stand.reconcile().verbs() == ["create", "create"]
     stand.wait_for_nodes(2)
     stand.pool.submit(count=2, memory=200, seconds=600)
-    wait_until(lambda: len(stand.pool.queue("JobStatus == 2")) == 2, 30, "both nodes to be busy")
+    claimed = 'DynamicSlot =?= True && State == "Claimed"'
+    wait_until(lambda: len(stand.pool.machines(["Name"], claimed)) == 2, 30, "both nodes to be seen busy")
     assert stand.reconcile().verbs() == ["create"], "a spare beside two busy nodes"
     stand.wait_for_nodes(3)
     assert stand.reconcile().verbs() == []

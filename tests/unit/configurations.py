@@ -27,6 +27,11 @@ clouds:
 record:
   path: state.json
 """
+# The names that clouds of each type have here.
+NAMES: dict[type[Any], str] = {
+    kind: "here" if kind is LocalCloudSettings else name for name, kind in CLOUD_TYPES.items()
+}
+
 WITHOUT_RECORD = GOOD.partition("record:")[0]
 
 
@@ -58,21 +63,24 @@ def read_alone(file: Path, text: str) -> Settings:
 def every_option(
     kind: type[Any] = Settings, path: tuple[Any, ...] = ()
 ) -> Iterator[tuple[tuple[Any, ...], Any, Option]]:
-    """The path, type and description of every option, in a cloud called `here`, with one flavor."""
+    """The path, type and description of every option, in a cloud of each type (see NAMES) with one flavor."""
     for entry in fields(kind):
         inner = typing.get_type_hints(kind)[entry.name]
         place = (*path, entry.name)
         yield place, inner, entry.metadata["option"]
         for part, _ in sampling._parts(inner, ""):  # noqa: SLF001
-            below = ("here",) if part in CLOUD_TYPES.values() else (0,) if typing.get_origin(inner) is tuple else ()
-            if part is LocalCloudSettings or part not in CLOUD_TYPES.values():
-                yield from every_option(part, (*place, *below))
+            below = (0,) if typing.get_origin(inner) is tuple else (NAMES[part],) if part in NAMES else ()
+            yield from every_option(part, (*place, *below))
 
 
 def document_with(path: tuple[Any, ...], value: Any) -> dict[str, Any]:
-    """GOOD with this one value at this path."""
+    """GOOD and a cloud of each further type, with this one value at this path."""
     document = yaml.safe_load(GOOD)
-    document["clouds"]["here"]["flavors"] = [{"name": "small"}]
+    for kind, name in NAMES.items():
+        cloud = document["clouds"].setdefault(name, {"type": name})
+        cloud["flavors"] = [{"name": "small"}]
+        given = [entry.name for entry in fields(kind) if sampling.must_be_given(entry)]
+        cloud.update({option: "x" for option in given if option != "flavors"})
     part = document
     for step in path[:-1]:
         part = part[step] if isinstance(part, list) else part.setdefault(step, {})

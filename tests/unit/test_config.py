@@ -4,28 +4,14 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import is_dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
 
 from ehoslite.config import FOLDERS, find, load, template_folders
 from ehoslite.errors import FixConfiguration
-from ehoslite.reading import Spot, megabytes, seconds
-from ehoslite.settings import Megabytes, Option, Seconds
-from tests.unit.configurations import (
-    GOOD,
-    WITHOUT_RECORD,
-    document_with,
-    every_option,
-    faults_of,
-    load_text,
-    read_alone,
-)
-
-OPTIONS = list(every_option())
+from ehoslite.settings import LocalCloudSettings
+from tests.unit.configurations import GOOD, WITHOUT_RECORD, faults_of, load_text
 
 
 @pytest.fixture
@@ -39,8 +25,9 @@ def test_good_file_is_read_with_paths_from_its_folder(file: Path, monkeypatch: p
     monkeypatch.chdir(file.parent / "elsewhere")
     found = load_text(file, GOOD)
     assert found.record.path == file.parent / "state.json"
-    assert found.clouds["here"].directory == file.parent / "nodes"
-    assert found.clouds["here"].template == file.parent / "execute.yaml"
+    here = found.clouds["here"]
+    assert isinstance(here, LocalCloudSettings)
+    assert (here.directory, here.template) == (file.parent / "nodes", file.parent / "execute.yaml")
 
 
 # What is wrong with a file
@@ -203,27 +190,6 @@ def test_template_faults_come_with_the_others(file: Path) -> None:
     assert "is no cloud-config" in said[2]
 
 
-@pytest.mark.parametrize(("path", "kind", "known"), OPTIONS, ids=[".".join(map(str, path)) for path, _, _ in OPTIONS])
-def test_wrong_types_are_faults_at_every_option(file: Path, path: tuple[Any, ...], kind: Any, known: Option) -> None:
-    wrong: list[Any] = [[[1]], "\u0007"]
-    if "int" in str(kind) or "float" in str(kind) or kind in {Seconds, Megabytes}:
-        wrong += [True, "many", float("nan"), float("inf"), -1, 10**400, {"a": 1}]
-    elif is_dataclass(kind) or known.secret or path[-1] == "clouds":
-        wrong += [5, True, "text", [1]]
-    else:
-        wrong += [{"a": 1}]
-    where = re.escape(str(Spot(path[:1]) if len(path) == 1 else ".".join(map(str, path)).replace(".0.", "[0].")))
-    for value in wrong:
-        text = yaml.safe_dump(document_with(path, value), sort_keys=False)
-        said = faults_of(file, text, 0o600)
-        assert any(re.match(rf"FILE:\d+: {where}[^:]*: must be ", line) for line in said), (value, said)
-
-
-@pytest.mark.parametrize("section", ["condor", "scaling", "record"])
-def test_empty_section_means_the_defaults(file: Path, section: str) -> None:
-    assert getattr(read_alone(file, f"{WITHOUT_RECORD}{section}:\n"), section) is not None
-
-
 # Places
 
 
@@ -265,6 +231,15 @@ def test_secrets_must_not_be_readable_by_everybody(file: Path) -> None:
     assert load_text(file, GOOD + "template_values: {}\n", 0o644).template_values == {}
 
 
+def test_password_of_a_cloud_is_a_secret(file: Path) -> None:
+    text = "pool: demo\nclouds:\n  far: {type: openstack, image: i, flavors: [f], password: %s}\n"
+    said = faults_of(file, text % "[hunter2]" + "record: {path: s.json}\n")
+    assert said[0] == "FILE:3: clouds.far.password: must be text, not a list"
+    assert said[1].startswith("FILE: holds a secret (clouds.far.password) and is readable by everybody")
+    said = faults_of(file, text % r'"hunter2\u2028"', 0o600)
+    assert said[0] == "FILE:3: clouds.far.password: must be text, not what is given"
+
+
 @pytest.mark.parametrize("text", ["hunter2", "{password: [hunter2]}", r'{password: "hunter2\a"}', "[hunter2]"])
 def test_secrets_are_not_repeated_in_faults(file: Path, text: str) -> None:
     said = faults_of(file, f"{GOOD}template_values: {text}\n")
@@ -292,36 +267,6 @@ def test_file_of_others(file: Path) -> None:
 def test_endless_file_is_not_read_to_its_end() -> None:
     with pytest.raises(FixConfiguration, match="larger than 1 MB"):
         load(Path("/dev/zero"))
-
-
-# Values
-
-
-@pytest.mark.parametrize(
-    ("text", "value"),
-    [("300", 300), ("0", 0), ("5m", 300), ("1h 30m", 5400), ("1h30m", 5400), ("1.5h", 5400), (" 2 d ", 172800),
-     ("1w", 604800), ("0.5", 0.5), ("-1", -1), ("5 parsecs", None), ("m", None), ("", None), ("1h 30", None),
-     ("-5m", None), ("nan", None), ("inf", None), ("1e3", None)],
-)  # fmt: skip
-def test_seconds(text: str, value: float | None) -> None:
-    assert seconds(text) == value
-
-
-@pytest.mark.parametrize(
-    ("text", "value"),
-    [("2048", 2048), ("2 GB", 2048), ("2gb", 2048), ("1.5TB", 1572864), ("64 M", 64), ("-1 GB", -1024), ("2 kB", None),
-     ("GB", None), ("", None), ("nan", None)],
-)  # fmt: skip
-def test_megabytes(text: str, value: int | None) -> None:
-    assert megabytes(text) == value
-
-
-def test_aliases_work(file: Path) -> None:
-    flavors = "flavors: &sizes [{name: tiny, memory: 512 MB}]"
-    text = f"pool: demo\nclouds:\n  a: {{type: local, directory: a, {flavors}}}\n"
-    found = read_alone(file, f"{text}  b: {{type: local, directory: b, flavors: *sizes}}\n")
-    assert found.clouds["a"].flavors == found.clouds["b"].flavors
-    assert found.clouds["b"].flavors[0].memory == 512
 
 
 # The search

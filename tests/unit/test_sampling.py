@@ -10,14 +10,14 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
 
 from ehoslite import sampling
 from ehoslite.settings import LocalCloudSettings, Place, Settings
-from tests.unit.configurations import every_option, read_alone
+from tests.unit.configurations import NAMES, every_option, read_alone
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 REFERENCE = CHECKOUT / "docs" / "configuration.md"
@@ -42,12 +42,14 @@ def test_sample_gives_the_defaults(file: Path) -> None:
 
 def test_sample_shows_the_defaults(file: Path) -> None:
     """With every comment mark before an option taken away, it says what the code does, but for its examples."""
-    bare = re.sub(r"^( *)# ([a-z_]+:(?: .*)?)$", r"\1\2", sampling.sample(), flags=re.MULTILINE)
+    text = re.sub(r"  # a cloud of type .*?\n\n", "", sampling.sample(), flags=re.DOTALL)
+    bare = re.sub(r"^( *)# ([a-z_]+:(?: .*)?)$", r"\1\2", text, flags=re.MULTILINE)
     given, default = read_alone(file, bare), read_alone(file, sampling.sample())
     assert given.scaling == default.scaling
     assert given.record.retention == default.record.retention
-    assert given.clouds["here"].flavors == default.clouds["here"].flavors
-    assert given.clouds["here"].quota == default.clouds["here"].quota
+    here = default.clouds["here"]
+    assert isinstance(here, LocalCloudSettings)
+    assert given.clouds["here"] == replace(here, release=Place(Path("/usr")))
     examples = {"config", "tools", "collector", "token_key"}
     for entry in fields(given.condor):
         if entry.name not in examples:
@@ -56,7 +58,7 @@ def test_sample_shows_the_defaults(file: Path) -> None:
 
 def test_sample_names_and_explains_every_option() -> None:
     text = sampling.sample()
-    words = " ".join(text.replace("# ", " ").split())
+    words = " ".join(re.sub(r"#(?= |$)", " ", text, flags=re.MULTILINE).split())
     for path, _, known in every_option():
         assert re.search(rf"^[ #-]*{path[-1]}:", text, re.MULTILINE), path
         assert known.help in words, path
@@ -71,8 +73,16 @@ def test_sample_is_pleasant_to_read() -> None:
 
 def test_sample_shows_further_types_of_cloud_commented_out(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sampling, "CLOUD_TYPES", {"local": LocalCloudSettings, "far": type("Far", (CloudOfTest,), {})})
-    assert "  # far:\n" in sampling.sample()
+    assert "  # a cloud of type far:\n  # far:\n  #   # the kind of cloud\n" in sampling.sample()
     assert list(read_alone(file, sampling.sample()).clouds) == ["here"]
+
+
+def test_sample_of_every_type_of_cloud_is_valid(file: Path) -> None:
+    """The blocks that are commented out, taken into the file as they are."""
+    text = sampling.sample()
+    (block,) = re.findall(r"^  # a cloud of type [a-z]+:\n(.*?)\n\n", text, flags=re.DOTALL | re.MULTILINE)
+    bare = re.sub(r"^  # ?", "  ", block, flags=re.MULTILINE)
+    assert list(read_alone(file, text.replace(block, bare)).clouds) == ["here", "openstack"]
 
 
 class CloudOfTest(LocalCloudSettings):
@@ -145,7 +155,7 @@ def test_reference_is_that_of_the_code() -> None:
 def test_reference_has_every_option_with_its_help() -> None:
     text = REFERENCE.read_text(encoding="utf-8")
     for path, _, known in every_option():
-        name = ".".join("NAME" if step == "here" else str(step) for step in path).replace(".0.", "[].")
+        name = ".".join("NAME" if step in NAMES.values() else str(step) for step in path).replace(".0.", "[].")
         assert re.search(rf"^\| `{re.escape(name)}` \|.*\| {re.escape(known.help)} \|$", text, re.MULTILINE), name
 
 

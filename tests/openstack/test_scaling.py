@@ -1,0 +1,60 @@
+"""One HTCondor pool on two real OpenStack clouds."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from lab.jobs import wait_until
+from lab.openstack import OpenStackLab
+from lab.openstack_stand import OpenStackStand
+from tests.openstack.conftest import MakeOpenStack
+
+ONE_FLAVOR = {"alpha": {"flavors": ["m1.medium"]}, "beta": {"flavors": ["m1.medium"]}}
+
+
+def servers_in(stand: OpenStackStand) -> Counter[str]:
+    """How many nodes each cloud lists."""
+    return Counter(
+        node["cloud"] for node in stand.reconcile("--dry-run").data["nodes"] if node["vm_state"] != "unknown"
+    )
+
+
+def assert_every_job_ended_well(stand: OpenStackStand, count: int) -> None:
+    history = stand.pool.history(attributes=["ExitCode", "NumJobStarts", "JobStatus"])
+    assert [(job["JobStatus"], job["ExitCode"], job["NumJobStarts"]) for job in history] == [(4, 0, 1)] * count
+
+
+def test_forty_jobs_run_on_nodes_of_both_clouds(
+    make_openstack: MakeOpenStack, alpha: OpenStackLab, beta: OpenStackLab
+) -> None:
+    """The first cloud is full after three nodes; the second takes over in the same pass."""
+    alpha.set_quota(instances=3)
+    stand = make_openstack(
+        alpha, beta, options=ONE_FLAVOR, scaling={"nodes_max": 6, "idle_timeout": 3, "boot_timeout": 90}
+    )
+    stand.pool.submit(count=40, seconds=1)
+    done = stand.reconcile()
+    assert done.code == 0, done.err
+    assert Counter(action["subject"] for action in done.data["actions"]) == {"alpha/m1.medium": 3, "beta/m1.medium": 3}
+    hosts: set[str] = set()
+
+    def all_done() -> bool:
+        hosts.update(ad["EhosCloud"] for ad in stand.pool.machines(["EhosCloud"], 'State == "Claimed"'))
+        stand.reconcile()
+        return not stand.pool.queue()
+
+    wait_until(all_done, 120, "the jobs to end")
+    assert hosts == {"alpha", "beta"}
+    wait_until(lambda: stand.reconcile().code == 0 and not stand.nodes(), 60, "every node to be gone")
+    assert_every_job_ended_well(stand, 40)
+    assert stand.pool.machines(["Name"]) == []
+
+
+def test_a_second_pass_over_an_unchanged_world_does_nothing(make_openstack: MakeOpenStack, alpha: OpenStackLab) -> None:
+    stand = make_openstack(alpha, scaling={"nodes_min": 2, "boot_timeout": 90, "idle_timeout": 600})
+    assert stand.reconcile().verbs() == ["create", "create"]
+    assert stand.reconcile().verbs() == []
+    stand.wait_for_nodes(2, 60)
+    assert stand.reconcile().verbs() == []
+    posts = [call for call in alpha.calls("nova", "POST", "/servers$") if call.status == 202]
+    assert len(posts) >= 2
