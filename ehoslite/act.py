@@ -100,7 +100,7 @@ def _create_one(creation: tuple[Intent, Create], values: Mapping[str, str], hand
     try:
         hands.clouds[intent.cloud].create(intent.node, intent.flavor, data)
     except Unclear as error:
-        return Outcome(action, intent.node, str(error), code=error.code)
+        return Outcome(action, intent.node, str(error), fault=error.code)
     except EhosError as error:
         return _not_made(action, intent, error)
     return Outcome(action, intent.node)
@@ -108,8 +108,8 @@ def _create_one(creation: tuple[Intent, Create], values: Mapping[str, str], hand
 
 def _not_made(action: Create, intent: Intent, error: EhosError) -> Outcome:
     """A creation that certainly made nothing: its intent is dropped at once."""
-    code = error.code if isinstance(error, CloudFault) else ""
-    return Outcome(action, intent.node, str(error), certain=True, code=code)
+    fault = error.code if isinstance(error, CloudFault) else ""
+    return Outcome(action, intent.node, str(error), certain=True, fault=fault)
 
 
 def _user_data(intent: Intent, values: Mapping[str, str], hands: Hands) -> str:

@@ -124,7 +124,7 @@ class Outcome:
     error: str = ""
     harmless: bool = False  # not done, and that is a normal outcome (the node got a job in between)
     certain: bool = False  # a creation that certainly made nothing
-    code: str = ""  # the cloud's fault, by its name
+    fault: str = ""  # the cloud's fault, by its name (docs/reasons.md)
 
 
 @dataclass(frozen=True, slots=True)

@@ -198,6 +198,7 @@ def _action_data(action: Action, outcome: Outcome | None) -> dict[str, Any]:
         "reason": {"code": action.reason.code, "text": action.reason.text},
         "result": result,
         "error": outcome.error if outcome else "",
+        "fault": outcome.fault if outcome else "",
     }
 
 

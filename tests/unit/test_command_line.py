@@ -135,6 +135,14 @@ def test_unreadable_configuration_gives_2_and_says_why(
 
 
 @pytest.mark.parametrize(("main", "words"), COMMANDS)
+def test_names_do_not_steer_the_terminal(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, main: Main, words: Sequence[str]
+) -> None:
+    assert main([*words, "-c", str(tmp_path / "\x1b[2J.yaml")]) == 2
+    assert capsys.readouterr() == ("", f"ehoslite: {tmp_path}/?[2J.yaml: cannot be read: No such file or directory\n")
+
+
+@pytest.mark.parametrize(("main", "words"), COMMANDS)
 def test_every_fault_is_said_and_nothing_is_done(
     capsys: pytest.CaptureFixture[str], file: Path, main: Main, words: Sequence[str]
 ) -> None:

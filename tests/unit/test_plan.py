@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from ehoslite.actions import Create, Plan
-from ehoslite.model import Flavor, Intent, Memory, Resources, Room, Slot, VmState, World
+from ehoslite.model import Flavor, Intent, Leftover, Memory, Resources, Room, Slot, VmState, World
 from ehoslite.plan import plan
 from tests.unit.worlds import (
     LARGE,
@@ -342,8 +342,24 @@ BROKEN: dict[str, tuple[World, Memory, list[tuple[str, str, str]], set[str]]] = 
         set(),
     ),
     "a busy node": (world([server("n1")], [slot("n1"), claim("n1")]), memory(remembered("n1")), [], set()),
-    "a server that is being deleted": (world([server("n1", VmState.DELETING)]), Memory(), [], set()),
-    "a server in a state that we do not know": (world([server("n1", VmState.UNKNOWN)]), Memory(), [], set()),
+    "a server that is being deleted": (
+        world([replace(server("n1", VmState.DELETING), changed=NOW - 899)]),
+        Memory(),
+        [],
+        set(),
+    ),
+    "a server that deletes for ever": (
+        world([replace(server("n1", VmState.DELETING), changed=NOW - 901)]),
+        Memory(),
+        [("delete", "n1", "delete-again")],
+        set(),
+    ),
+    "a server in a state that we do not know": (
+        world([server("n1", VmState.UNKNOWN)]),
+        memory(remembered("n1", joined=1.0, heard=1.0)),
+        [],
+        {"vm-unknown"},
+    ),
     "ads that a deleted server left": (
         world([], [slot("n1", heard_ago=181)]),
         Memory(),
@@ -383,8 +399,50 @@ def test_one_job_is_one_job() -> None:
     assert "1 idle job of" in decide(world(shapes=[jobs(1)])).actions[0].reason.text
 
 
-def test_two_clouds_fill_in_order() -> None:
-    first = world(shapes=[jobs(5)], flavors=(SMALL,), room=Room(instances=2))
-    there = replace(first.clouds[0], name="there", flavors=(replace(SMALL, cloud="there"),), room=Room())
-    decided = decide(replace(first, clouds=(first.clouds[0], there)))
-    assert Counter(action.subject for action in decided.actions) == {"here/small": 2, "there/small": 3}
+def two_clouds(count: int, **here: Any) -> World:
+    """Two clouds, the second dearer; `here` changes the first."""
+    first = world(shapes=[jobs(count)], flavors=(replace(SMALL, price=1),))
+    there = replace(first.clouds[0], name="there", flavors=(replace(SMALL, cloud="there", price=2),))
+    return replace(first, clouds=(replace(first.clouds[0], **here), there))
+
+
+@pytest.mark.parametrize(
+    ("allocation", "here", "counts"),
+    [
+        ("fill-first", {}, {"here/small": 6}),
+        ("fill-first", {"room": Room(instances=2)}, {"here/small": 2, "there/small": 4}),
+        ("fill-first", {"fault": "down"}, {"there/small": 6}),
+        ("fill-first", {"flavors": ()}, {"there/small": 6}),
+        ("round-robin", {}, {"here/small": 3, "there/small": 3}),
+        ("round-robin", {"room": Room(instances=1)}, {"here/small": 1, "there/small": 5}),
+        ("cheapest", {}, {"here/small": 6}),
+        ("cheapest", {"flavors": (replace(SMALL, price=3),)}, {"there/small": 6}),
+        ("cheapest", {"room": Room(cores=2)}, {"here/small": 2, "there/small": 4}),
+    ],
+)
+def test_which_cloud_gets_the_next_node(allocation: str, here: dict[str, Any], counts: dict[str, int]) -> None:
+    decided = decide(two_clouds(6, **here), node_allocation=allocation)
+    assert Counter(action.subject for action in decided.actions) == counts
+
+
+def test_random_uses_both_clouds_and_repeats_itself_with_its_seed() -> None:
+    first, again = (decide(two_clouds(40), node_allocation="random", random_seed=7) for _ in range(2))
+    other = decide(two_clouds(40), node_allocation="random", random_seed=8)
+    assert first.actions == again.actions
+    assert len({action.subject for action in first.actions}) == 2
+    assert first.actions != other.actions
+
+
+def test_round_robin_counts_the_nodes_that_are_there() -> None:
+    seen = two_clouds(2)
+    seen = replace(seen, clouds=(replace(seen.clouds[0], servers=(server("n1", VmState.STOPPED),) * 1), seen.clouds[1]))
+    assert next(a.subject for a in decide(seen, node_allocation="round-robin").actions) == "there/small"
+
+
+def test_leftovers_of_nodes_that_are_no_more_are_swept() -> None:
+    seen = world([server("n1")])
+    made = (Leftover("here", "port", "p1", "n1"), Leftover("here", "port", "p2", "n2"))
+    seen = replace(seen, clouds=(replace(seen.clouds[0], leftovers=made),))
+    assert acts(decide(seen, memory(remembered("n1", age=1)))) == [("sweep", "port p2", "leftover")]
+    intended = Memory(intents={"n2": Intent("n2", "here", "small", NOW)})
+    assert ("sweep", "port p2", "leftover") not in acts(decide(seen, intended))

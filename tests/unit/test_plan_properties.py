@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ehoslite.actions import Create, Delete, Drain, Forget, Undrain
+from ehoslite.actions import Create, Delete, Drain, Forget, Sweep, Undrain
 from ehoslite.model import CondorState, Flavor, Memory, Remembered, Resources, Room, Server, Shape, Slot, VmState, World
 from ehoslite.plan import plan
 from tests.unit.worlds import NOW, claim, remembered, server, settings, slot, world
@@ -20,6 +20,7 @@ FLAVORS = (
 )
 STATES = ("Unclaimed", "Drained", "Claimed", "Owner", "Matched", "Preempting", "nonsense")
 ACTIVITIES = ("Idle", "Busy", "Retiring")
+NOT_RUNNING = {VmState.ERROR, VmState.STOPPED, VmState.DELETING}
 AGES = st.sampled_from([0.0, 10.0, 170.0, 190.0, 400.0, 700.0, 1000.0, 3100.0, 1e6])
 
 
@@ -102,7 +103,7 @@ def test_no_act_on_a_node_that_may_run_a_job(case: tuple[World, Memory, dict[str
         if isinstance(action, Delete):
             fresh = [one for one in action.node.slots if NOW - one.heard <= 3000]
             assert not any(one.claimed for one in fresh)
-            alive = action.node.vm_state not in {VmState.ERROR, VmState.STOPPED}
+            alive = action.node.vm_state not in NOT_RUNNING
             if alive and action.node.condor_state is CondorState.DRAINED:
                 assert action.drained
                 assert action.node.drained_by_us
@@ -118,14 +119,14 @@ def test_not_knowing_is_not_zero(case: tuple[World, Memory, dict[str, int]]) -> 
         assert not any(isinstance(action, Drain) for action in actions)
     if NOW - seen.collector_since < 600:
         deletes = [action for action in actions if isinstance(action, Delete)]
-        assert all(action.drained or action.node.vm_state in {VmState.ERROR, VmState.STOPPED} for action in deletes)
+        assert all(action.drained or action.node.vm_state in NOT_RUNNING for action in deletes)
 
 
 @given(cases())
 def test_one_act_a_node_and_a_reason_each(case: tuple[World, Memory, dict[str, int]]) -> None:
     seen, past, scaling = case
     decided = plan(seen, past, settings(**scaling))
-    subjects = Counter(action.node.id for action in decided.actions if not isinstance(action, Create))
+    subjects = Counter(action.node.id for action in decided.actions if not isinstance(action, Create | Sweep))
     assert all(count == 1 for count in subjects.values())
     assert all(action.reason.code and action.reason.text for action in decided.actions)
     assert all(hold.reason.code and hold.reason.text for hold in decided.held)

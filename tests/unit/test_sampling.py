@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from ehoslite import sampling
-from ehoslite.settings import LocalCloudSettings, Place, Settings
+from ehoslite.settings import LocalCloudSettings, OpenStackCloudSettings, Place, Settings
 from tests.unit.configurations import NAMES, every_option, read_alone
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -43,8 +43,7 @@ def test_sample_gives_the_defaults(file: Path) -> None:
 def test_sample_shows_the_defaults(file: Path) -> None:
     """With every comment mark before an option taken away, it says what the code does, but for its examples."""
     text = re.sub(r"  # a cloud of type .*?\n\n", "", sampling.sample(), flags=re.DOTALL)
-    bare = re.sub(r"^( *)# ([a-z_]+:(?: .*)?)$", r"\1\2", text, flags=re.MULTILINE)
-    given, default = read_alone(file, bare), read_alone(file, sampling.sample())
+    given, default = read_alone(file, uncomment(text)), read_alone(file, sampling.sample())
     assert given.scaling == default.scaling
     assert given.record.retention == default.record.retention
     here = default.clouds["here"]
@@ -54,6 +53,11 @@ def test_sample_shows_the_defaults(file: Path) -> None:
     for entry in fields(given.condor):
         if entry.name not in examples:
             assert getattr(given.condor, entry.name) == getattr(default.condor, entry.name), entry.name
+
+
+def uncomment(text: str) -> str:
+    """The text with every comment mark before an option taken away."""
+    return re.sub(r"^( *)# ([a-z_]+:(?: .*)?)$", r"\1\2", text, flags=re.MULTILINE)
 
 
 def test_sample_names_and_explains_every_option() -> None:
@@ -82,7 +86,10 @@ def test_sample_of_every_type_of_cloud_is_valid(file: Path) -> None:
     text = sampling.sample()
     (block,) = re.findall(r"^  # a cloud of type [a-z]+:\n(.*?)\n\n", text, flags=re.DOTALL | re.MULTILINE)
     bare = re.sub(r"^  # ?", "  ", block, flags=re.MULTILINE)
-    assert list(read_alone(file, text.replace(block, bare)).clouds) == ["here", "openstack"]
+    cloud = read_alone(file, text.replace(block, bare)).clouds["openstack"]
+    shown = read_alone(file, text.replace(block, uncomment(bare))).clouds["openstack"]
+    assert isinstance(cloud, OpenStackCloudSettings)
+    assert shown == replace(cloud, auth_url="https://keystone.example.org:5000/v3")
 
 
 class CloudOfTest(LocalCloudSettings):
