@@ -12,18 +12,19 @@ import random
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 from ehoslite import report
 from ehoslite.act import Hands, act, rehearse
-from ehoslite.actions import Pass
+from ehoslite.actions import Pass, Plan
 from ehoslite.clouds import open_clouds
 from ehoslite.config import find, load
 from ehoslite.deadline import Deadline
 from ehoslite.errors import EhosError
 from ehoslite.nodes import remember
 from ehoslite.observe import observe
-from ehoslite.plan import plan
+from ehoslite.plan import plan, plan_elsewhere
 from ehoslite.pool import Pool
 from ehoslite.record import Record, lock
 
@@ -34,6 +35,9 @@ def reconcile(hands: Hands, record: Record, now: float, act: report.Acting = act
     memory = remember(record.memory(), world, hands.settings)  # what earlier passes saw, and this one
     decided = plan(world, memory, hands.settings)  # pure: the same input gives the same plan
     outcomes, memory = act(decided, memory, hands, record, now)  # intents first; each action may fail alone
+    while (again := plan_elsewhere(world, memory, hands.settings, outcomes)).actions:  # a cloud refused: the next one
+        more, memory = act(again, memory, hands, record, now)
+        decided, outcomes = Plan((*decided.actions, *again.actions), again.held, decided.nodes), (*outcomes, *more)
     done = Pass(world, decided, outcomes)
     record.save(memory, report.entry(done), now)  # one atomic write
     return done
@@ -46,17 +50,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     now = time.time()
     try:
         settings = load(find(options.config))
-        with Deadline(settings.deadline) as deadline:
+        with Deadline(settings.deadline) as deadline, nullcontext() if options.dry_run else lock(settings.record):
+            record = Record(settings.record, now, keep=not options.dry_run)
+            clouds = {cloud.name: cloud for cloud in open_clouds(settings, deadline.remaining, record.names)}
             pool = Pool(settings.condor, deadline.remaining)
-            clouds = {cloud.name: cloud for cloud in open_clouds(settings, deadline.remaining)}
             hands = Hands(settings, pool, clouds, random.SystemRandom(), deadline.remaining)
-            if options.dry_run:
-                done = reconcile(hands, Record(settings.record, now, keep=False), now, rehearse)
-            else:
-                with lock(settings.record):
-                    record = Record(settings.record, now)
-                    with report.failure_into(record, now):
-                        done = reconcile(hands, record, now)
+            with report.failure_into(record, now):
+                done = reconcile(hands, record, now, rehearse if options.dry_run else act)
     except EhosError as error:
         return report.fail(error, as_json=options.json)
     return report.tell(done, settings, dry_run=options.dry_run, as_json=options.json)

@@ -109,7 +109,7 @@ def _create_one(creation: tuple[Intent, Create], values: Mapping[str, str], hand
 def _not_made(action: Create, intent: Intent, error: EhosError) -> Outcome:
     """A creation that certainly made nothing: its intent is dropped at once."""
     fault = error.code if isinstance(error, CloudFault) else ""
-    return Outcome(action, intent.node, str(error), certain=True, fault=fault)
+    return Outcome(action, intent.node, str(error), harmless=fault == "quota", certain=True, fault=fault)
 
 
 def _user_data(intent: Intent, values: Mapping[str, str], hands: Hands) -> str:

@@ -60,11 +60,11 @@ class DeadlinePassed(TryLater):
 class CloudFault(EhosError):
     """Something that a cloud answered, or did not; `code` names it (docs/reasons.md)."""
 
-    code = "cloud-fault"
+    code: str
 
     def __init__(self, text: str, code: str = "") -> None:
         super().__init__(text)
-        self.code = code or self.code
+        self.code = code or type(self).code
 
 
 class CloudUnreachable(CloudFault):

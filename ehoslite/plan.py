@@ -6,10 +6,13 @@ makes new nodes, and only what nothing was packed onto may be retired.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 from ehoslite import growing, shrinking
-from ehoslite.actions import Plan
+from ehoslite.actions import Create, Outcome, Plan
 from ehoslite.draft import Draft, idle_jobs
-from ehoslite.model import Memory, World
+from ehoslite.model import Memory, Room, World
 from ehoslite.nodes import join
 from ehoslite.settings import Settings
 
@@ -26,6 +29,21 @@ def plan(world: World, memory: Memory, settings: Settings) -> Plan:
     shrinking.retire_idle(draft)
     shrinking.sweep_leftovers(draft)
     return Plan(tuple(draft.actions), tuple(draft.held), draft.nodes)
+
+
+def plan_elsewhere(world: World, memory: Memory, settings: Settings, outcomes: Sequence[Outcome]) -> Plan:
+    """The creations that a cloud has refused in this pass, planned for the other clouds; nothing when none refused."""
+    refusing = {
+        outcome.action.flavor.cloud
+        for outcome in outcomes
+        if isinstance(outcome.action, Create) and outcome.certain and outcome.fault
+    }
+    if not refusing:
+        return Plan()
+    full = Room(0, 0, 0, "refusal of a creation")
+    clouds = tuple(replace(cloud, room=full) if cloud.name in refusing else cloud for cloud in world.clouds)
+    again = plan(replace(world, clouds=clouds), memory, settings)
+    return Plan(tuple(action for action in again.actions if isinstance(action, Create)), again.held, again.nodes)
 
 
 def report_silence(draft: Draft) -> None:

@@ -25,12 +25,15 @@ if TYPE_CHECKING:
     from tinydb import TinyDB
 
 FORMAT = 1
+# Ids behind names change seldom; an hour spares six calls a pass. A refused creation resolves them anew at once.
+NAMES_LAST = 3600.0
 log = logging.getLogger("ehoslite")
 
 
 class Record:
     """The memory of one pass at work: read once, kept in hand, written by `save`.
 
+    `names` holds, by cloud, what its names stand for; who resolves them fills it.
     With `keep` false (a dry run, a report) nothing is written anywhere, not even an unusable file is set aside.
     """
 
@@ -39,6 +42,9 @@ class Record:
         self.keep = keep
         self.path = Path(settings.path)
         self.database = _open(self.path, now, keep)
+        self._named = {name: at for name, at, _ in _known_names(self.database.table("names"), now)}
+        self.names = {name: known for name, _, known in _known_names(self.database.table("names"), now)}
+        self._now = now
 
     def memory(self) -> Memory:
         """What earlier passes have seen. Entries that make no sense are left out: they are only memory."""
@@ -61,6 +67,8 @@ class Record:
         self._replace("format", [{"version": FORMAT}])
         self._replace("nodes", [asdict(entry) for entry in memory.nodes.values()])
         self._replace("intents", [asdict(entry) for entry in memory.intents.values()])
+        named = [(name, self._named.get(name, self._now), known) for name, known in self.names.items() if known]
+        self._replace("names", [{"cloud": name, "at": at, "known": known} for name, at, known in named])
         if finished:
             oldest = now - self.settings.retention
             passes = [entry for entry in self.passes() if entry["at"] >= oldest]
@@ -74,6 +82,15 @@ class Record:
         table = self.database.table(name)
         table.truncate()
         table.insert_multiple(documents)
+
+
+def _known_names(table: Iterable[Mapping[str, Any]], now: float) -> Iterator[tuple[str, float, dict[str, Any]]]:
+    """What names stood for in each cloud (cloud, when resolved, what), as far as it is young enough."""
+    for entry in table:
+        name, at, known = entry.get("cloud"), entry.get("at"), entry.get("known")
+        readable = isinstance(name, str) and isinstance(at, int | float) and isinstance(known, dict)
+        if readable and 0 <= now - float(at or 0) <= NAMES_LAST:
+            yield str(name), float(at or 0), dict(known or {})
 
 
 def _open(path: Path, now: float, keep: bool) -> TinyDB:

@@ -7,7 +7,7 @@ line in `open_cloud`, and a line in tests/test_cloud_contract.py, whose cases ar
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 from ehoslite.model import Flavor, Leftover, Room, Server
 from ehoslite.settings import CloudSettings, LocalCloudSettings, Settings
@@ -49,20 +49,30 @@ class Cloud(Protocol):
         ...
 
 
-def open_cloud(name: str, settings: CloudSettings, pool: str, remaining: Callable[[], float]) -> Cloud:
-    """The cloud of this name. Nothing is asked of it yet."""
+def open_cloud(
+    name: str, settings: CloudSettings, pool: str, remaining: Callable[[], float], known: dict[str, Any]
+) -> Cloud:
+    """The cloud of this name. Nothing is asked of it yet. `known` holds what its names stood for in earlier passes,
+    and is filled."""
     if isinstance(settings, LocalCloudSettings):
         from ehoslite.clouds.local import LocalCloud
 
         return LocalCloud(name, settings, pool)
     from ehoslite.clouds.openstack import OpenStack
 
-    return OpenStack(name, settings, pool, remaining)
+    return OpenStack(name, settings, pool, remaining, known)
 
 
-def open_clouds(settings: Settings, remaining: Callable[[], float]) -> tuple[Cloud, ...]:
-    """The configured clouds, in their order. `remaining` tells the seconds left of the pass."""
-    return tuple(open_cloud(name, cloud, settings.pool, remaining) for name, cloud in settings.clouds.items())
+def open_clouds(
+    settings: Settings, remaining: Callable[[], float], names: dict[str, dict[str, Any]] | None = None
+) -> tuple[Cloud, ...]:
+    """The configured clouds, in their order. `remaining` tells the seconds left of the pass; `names` holds, by cloud,
+    what names stood for in earlier passes, and is filled."""
+    names = {} if names is None else names
+    return tuple(
+        open_cloud(name, cloud, settings.pool, remaining, names.setdefault(name, {}))
+        for name, cloud in settings.clouds.items()
+    )
 
 
 __all__ = ["Cloud", "open_cloud", "open_clouds"]

@@ -181,8 +181,9 @@ def _body(answer: Any, what: str) -> dict[str, Any]:
     if status == 413:
         raise _Again(CloudUnreachable(f"{what}: throttled: {said}", "throttled"), _retry_after(answer))
     if status in REPEATABLE:
-        code = "throttled" if status == 429 else "server-error"
-        raise _Again(CloudUnreachable(f"{what}: status {status}: {said}", code), _retry_after(answer))
+        text = f"{what}: status {status}: {said}"
+        throttled = CloudUnreachable(text, "throttled")
+        raise _Again(throttled if status == 429 else CloudUnreachable(text, "server-error"), _retry_after(answer))
     raise BadRequest(f"{what}: status {status}: {said}")
 
 

@@ -19,10 +19,11 @@ class Names:
     """The names of one cloud. `known` may be kept between passes; a name that is missing or ambiguous raises
     CloudUnreachable (misconfigured): a clear fault of this cloud, and of no other."""
 
-    def __init__(self, settings: OpenStackCloudSettings, calls: Calls) -> None:
+    def __init__(self, settings: OpenStackCloudSettings, calls: Calls, known: dict[str, Any]) -> None:
         self.settings = settings
         self.calls = calls
-        self.known: dict[str, Any] = {}
+        self.known = known
+        self._every: list[dict[str, Any]] = []
         self._alone = RLock()
 
     def forget(self) -> None:
@@ -55,10 +56,11 @@ class Names:
 
     def _flavor(self, name: str) -> Callable[[], dict[str, Any]]:
         def resolve() -> dict[str, Any]:
-            every = self._once("flavors", lambda: self.calls.get("compute", "/flavors/detail", "2.1")["flavors"])
-            chosen = self._only("flavor", name, [one for one in every if name in (one["name"], one["id"])])
+            self._every = self._every or self.calls.get("compute", "/flavors/detail", "2.1")["flavors"]
+            chosen = self._only("flavor", name, [one for one in self._every if name in (one["name"], one["id"])])
             specs = self.calls.get("compute", f"/flavors/{quote(chosen['id'])}/os-extra_specs", "2.1")
-            return {**chosen, "extra_specs": specs.get("extra_specs", {})}
+            sizes = {key: chosen[key] for key in ("id", "name", "vcpus", "ram", "disk")}
+            return {**sizes, "extra_specs": specs.get("extra_specs", {})}
 
         return resolve
 
@@ -68,7 +70,7 @@ class Names:
 
     def image(self) -> str:
         """The image's id: by id, by exact name, or the newest whose name begins so."""
-        return str(self._once("image", self._image))
+        return str(self._once(f"image {self.settings.image} {self.settings.image_newest}", self._image))
 
     def _image(self) -> str:
         wanted = self.settings.image

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 from urllib.parse import quote
@@ -16,7 +17,7 @@ from urllib.parse import quote
 from ehoslite.clouds.calls import Calls
 from ehoslite.clouds.names import Names
 from ehoslite.clouds.quotas import room_of
-from ehoslite.errors import ActionFailed, CloudFault, Gone, Unclear
+from ehoslite.errors import ActionFailed, CloudFault, CloudUnreachable, Gone, Unclear
 from ehoslite.model import Flavor, Leftover, Resources, Room, Server, VmState
 from ehoslite.settings import OpenStackCloudSettings
 
@@ -59,19 +60,35 @@ class OpenStack:
         settings: OpenStackCloudSettings,
         pool: str,
         remaining: Callable[[], float],
+        known: dict[str, Any] | None = None,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self.name = name
         self.settings = settings
         self.pool = pool
         self.calls = Calls(settings, name, remaining, sleep)
-        self.names = Names(settings, self.calls)
+        self.names = Names(settings, self.calls, {} if known is None else known)
         self._listed: list[dict[str, Any]] = []
 
     def flavors(self) -> tuple[Flavor, ...]:
         """The configured flavors with the sizes that the cloud gives them, less what the system takes."""
-        found = self.names.flavors()
-        return tuple(self._flavor(found[choice.name], choice.name, choice.price) for choice in self.settings.flavors)
+        with self._making_sense():
+            found = self.names.flavors()
+            return tuple(
+                self._flavor(found[choice.name], choice.name, choice.price) for choice in self.settings.flavors
+            )
+
+    @contextmanager
+    def _making_sense(self) -> Iterator[None]:
+        """An answer with missing keys or wrong types is this cloud's fault, not the end of the pass; so is a memory of
+        names that does not hold."""
+        try:
+            yield
+        except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+            self.names.forget()
+            raise CloudUnreachable(
+                f"an answer makes no sense: {type(error).__name__}: {error}", "server-error"
+            ) from error
 
     def _flavor(self, seen: Mapping[str, Any], name: str, price: float) -> Flavor:
         memory = max(0, int(seen["ram"]) - self.settings.memory_reserved)
@@ -82,8 +99,9 @@ class OpenStack:
 
     def servers(self) -> tuple[Server, ...]:
         """Every server with this pool's tag, in whatever state; page by page, or not at all."""
-        self._listed = [server for server in self._pages(self._ours()) if self._node_of(server)]
-        return tuple(self._server(server) for server in self._listed)
+        with self._making_sense():
+            self._listed = [server for server in self._pages(self._ours()) if self._node_of(server)]
+            return tuple(self._server(server) for server in self._listed)
 
     def _ours(self, node: str = "") -> str:
         """The query that selects our servers, or those of one node."""
@@ -135,7 +153,8 @@ class OpenStack:
 
     def room(self) -> Room:
         """What the quota, our own limits and the cap on building servers leave; call it after `servers`."""
-        return room_of(self.settings, self.calls, self._listed, self.flavors(), self._nova())
+        with self._making_sense():
+            return room_of(self.settings, self.calls, self._listed, self.flavors(), self._nova())
 
     def create(self, node: str, flavor: str, user_data: str) -> None:
         """Make the server, once. A reply that got lost is looked up by tag; what is found is ours."""

@@ -70,8 +70,20 @@ def reason_codes() -> Iterator[str]:
 
 
 def test_every_reason_code_is_documented_and_no_other() -> None:
-    documented = set(re.findall(r"^\| `([a-z-]+)` ", (CHECKOUT / "docs" / "reasons.md").read_text(), re.MULTILINE))
-    assert set(reason_codes()) == documented
+    reasons, _, faults = (CHECKOUT / "docs" / "reasons.md").read_text().partition("## Faults of a cloud")
+    assert set(reason_codes()) == set(re.findall(r"^\| `([a-z-]+)` ", reasons, re.MULTILINE))
+    assert set(fault_names()) == set(re.findall(r"^\| `([a-z-]+)` ", faults, re.MULTILINE))
+
+
+def fault_names() -> Iterator[str]:
+    """The names of a cloud's faults in the source: the defaults in errors.py, and what calls.py and names.py give."""
+    yield from re.findall(r'^    code = "([a-z-]+)"$', (CHECKOUT / "ehoslite" / "errors.py").read_text(), re.MULTILINE)
+    for path in (CHECKOUT / "ehoslite" / "clouds").glob("*.py"):
+        for part in ast.walk(ast.parse(path.read_text())):
+            name = getattr(part.func, "id", "") if isinstance(part, ast.Call) else ""
+            if name in {"CloudUnreachable", "NoCapacity", "BadRequest"} and len(part.args) > 1:  # type: ignore[attr-defined]
+                code = part.args[1]  # type: ignore[attr-defined]
+                yield from (str(one.value) for one in ast.walk(code) if isinstance(one, ast.Constant))
 
 
 def test_every_exit_code_is_documented() -> None:
