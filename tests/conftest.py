@@ -8,12 +8,29 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 from lab.pool import temporary_directory
 from lab.release import Release, find_or_build
 from lab.stand import Stand
 
 MakeStand = Callable[..., Stand]
+
+# Folders whose tests share clouds that are brought up once: all of a folder runs in one worker.
+TOGETHER = ("openstack", "openstack_stand")
+
+
+class Together(LoadScopeScheduling):
+    """Hands tests to the workers one by one, but those of such a folder all to the same worker, and first."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        folder = nodeid.split("/")[-2] if "/" in nodeid else ""
+        return folder if folder in TOGETHER else nodeid
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Together:
+    """xdist asks for its scheduler here."""
+    return Together(config, log)
 
 
 @pytest.fixture(scope="session")

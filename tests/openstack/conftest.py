@@ -17,15 +17,6 @@ from lab.release import Release
 Clouds = tuple[OpenStackLab, OpenStackLab]
 MakeOpenStack = Callable[..., OpenStackStand]
 
-HERE = Path(__file__).parent
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """All of this folder runs in one worker: the clouds are brought up once."""
-    for item in items:
-        if HERE in item.path.parents:
-            item.add_marker(pytest.mark.xdist_group("openstack"))
-
 
 @pytest.fixture(scope="session")
 def clouds(release: Release) -> Iterator[Clouds]:
