@@ -12,8 +12,11 @@ $(READY): setup.cfg constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
+# CLOUD=local or CLOUD=openstack (two real OpenStack clouds on this machine)
+CLOUD ?= local
+
 demo: $(READY)
-	$(BIN)/python -m lab.demo
+	CLOUD=$(CLOUD) $(BIN)/python -m lab.demo
 
 test: $(READY)
 	$(BIN)/python -m pytest -n 4 --dist load

@@ -5,14 +5,17 @@ Exits non-zero when a job was lost or killed, a node was left over, or the impos
 
 from __future__ import annotations
 
+import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from lab.pool import temporary_directory
-from lab.release import find_or_build
+from lab.release import Release, find_or_build
 from lab.show import Screen
 from lab.stand import Stand
 
@@ -67,8 +70,9 @@ def main(clock: Callable[[], float] = time.time, sleep: Callable[[float], None] 
     """Run the demo; gives the exit code."""
     began = clock()
     release = find_or_build()
-    with temporary_directory() as folder, Stand(folder, release, scaling=SCALING) as stand, Screen() as screen:
-        screen.say(f"HTCondor of {release.prefix} runs; {JOBS} jobs of {len(SHAPES)} shapes are submitted")
+    with temporary_directory() as folder, open_stand(folder, release) as stand, Screen() as screen:
+        clouds = " and ".join(stand.document["clouds"])
+        screen.say(f"HTCondor runs, with nodes on {clouds}; {JOBS} jobs of {len(SHAPES)} shapes are submitted")
         for count, shape in SHAPES:
             stand.pool.submit(count=count, **shape)
         story = run_passes(stand, screen, clock, sleep)
@@ -79,6 +83,30 @@ def main(clock: Callable[[], float] = time.time, sleep: Callable[[float], None] 
         summary, faults = judge(story, history, stand.nodes(), leftover)
     screen.finish(summary, faults, clock() - began)
     return 1 if faults else 0
+
+
+@contextmanager
+def open_stand(folder: Path, release: Release) -> Iterator[Stand]:
+    """The stand that $CLOUD names: nodes as local processes (local, the default), or as servers of two real
+    OpenStack clouds, of which the first is soon full (openstack)."""
+    cloud = os.environ.get("CLOUD", "local")
+    if cloud == "local":
+        with Stand(folder, release, scaling=SCALING) as stand:
+            yield stand
+    elif cloud == "openstack":
+        from lab.openstack import OpenStackLab
+        from lab.openstack_stand import OpenStackStand, guest_command
+
+        print("two OpenStack clouds come up; the first time this takes some minutes", flush=True)
+        guest = guest_command(release)
+        with (
+            OpenStackLab(folder / "alpha", name="alpha", guest_command=guest, quotas={"instances": 4}) as alpha,
+            OpenStackLab(folder / "beta", name="beta", guest_command=guest) as beta,
+            OpenStackStand(folder, release, (alpha, beta), scaling=SCALING) as stand,
+        ):
+            yield stand
+    else:
+        raise SystemExit(f"CLOUD={cloud}: it must be local or openstack")
 
 
 def run_passes(stand: Stand, screen: Screen, clock: Callable[[], float], sleep: Callable[[float], None]) -> Story:
