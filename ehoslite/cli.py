@@ -46,7 +46,27 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("-c", "--config", type=Path, metavar="FILE")
     check.set_defaults(do=check_config)
     config.add_parser("sample", help="print a commented configuration").set_defaults(do=print_sample)
+    cloud = verbs.add_parser("cloud", help="try out the clouds of the configuration").add_subparsers(
+        metavar="VERB", required=True
+    )
+    look = cloud.add_parser("check", help="say what a node will miss in the clouds; change nothing")
+    look.add_argument("-c", "--config", type=Path, metavar="FILE")
+    look.add_argument("--json", action="store_true", help="as JSON (docs/json.md)")
+    look.add_argument("names", nargs="*", metavar="NAME", help="check these clouds only (default: all)")
+    look.set_defaults(do=check_clouds)
     return parser
+
+
+def check_clouds(options: argparse.Namespace) -> int:
+    """Ask the clouds for all that a node will need there; gives 1 when something is missing."""
+    from ehoslite.clouds import check
+    from ehoslite.config import find, load
+    from ehoslite.report import SCHEMA, printable
+
+    findings = check.check(load(find(options.config)), options.names)
+    if options.json:
+        return check.tell_json(findings, SCHEMA, print)
+    return check.tell(findings, lambda line: print(printable(line), flush=True), tick=check.shows_ticks())
 
 
 def check_config(options: argparse.Namespace) -> int:

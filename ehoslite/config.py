@@ -16,7 +16,14 @@ import yaml
 from ehoslite.cloudinit import NODE_TAGS, TAG_NAME, check_template
 from ehoslite.errors import Fault, FixConfiguration
 from ehoslite.reading import Reader, Spot
-from ehoslite.settings import CloudSettings, CondorSettings, RecordSettings, ScalingSettings, Settings
+from ehoslite.settings import (
+    CloudSettings,
+    CondorSettings,
+    OpenStackCloudSettings,
+    RecordSettings,
+    ScalingSettings,
+    Settings,
+)
 from ehoslite.yamlfile import compose, read_text
 
 FILE_NAME = "ehos.yaml"
@@ -84,15 +91,24 @@ def _combinations(reader: Reader) -> Iterator[Fault]:
         yield reader.fault_at(CONDOR / "token_key", "must be given with token_source: create")
     if reader.good.get(CLOUDS) == {}:
         yield reader.fault_at(CLOUDS, "at least one cloud is needed")
-    for spot, cloud in _clouds(reader):
-        names = Counter(flavor.name for flavor in cloud.flavors)
-        for twice in sorted(name for name, times in names.items() if times > 1):
-            yield reader.fault_at(spot / "flavors", f"two flavors are called {twice}")
+    yield from _cloud_combinations(reader)
     for name in reader.good.get(VALUES, {}):
         if name in NODE_TAGS:
             yield reader.fault_at(VALUES / name, "ehoslite fills this tag itself; choose another name")
         elif not re.fullmatch(TAG_NAME, name):
             yield reader.fault_at(VALUES / name, "a tag is made of lower-case letters, digits and '_', a letter first")
+
+
+def _cloud_combinations(reader: Reader) -> Iterator[Fault]:
+    """The same, of each cloud."""
+    for spot, cloud in _clouds(reader):
+        names = Counter(flavor.name for flavor in cloud.flavors)
+        for twice in sorted(name for name, times in names.items() if times > 1):
+            yield reader.fault_at(spot / "flavors", f"two flavors are called {twice}")
+        if not cloud.flavors:
+            yield reader.fault_at(spot / "flavors", "at least one flavor is needed")
+        if isinstance(cloud, OpenStackCloudSettings) and cloud.floating_ip and not cloud.networks:
+            yield reader.fault_at(spot / "floating_ip", "needs networks: the address is bound to a port on the first")
 
 
 def _clouds(reader: Reader) -> list[tuple[Spot, CloudSettings]]:

@@ -87,12 +87,21 @@ class Resources:
 
 @dataclass(frozen=True, slots=True)
 class Flavor:
-    """A size of server that a cloud offers; `price` is per hour in whatever money the configuration uses."""
+    """A size of server that a cloud offers; `price` is per hour in whatever money the configuration uses.
+
+    `resources` is what a startd on it offers; `quota_memory` what a quota counts, where that is more (the system takes
+    a part)."""
 
     cloud: str
     name: str
     resources: Resources
     price: float = 0.0
+    quota_memory: float = 0.0
+
+    @property
+    def counted_memory(self) -> float:
+        """The memory that a quota counts, in MB."""
+        return max(self.quota_memory, self.resources.memory)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +116,7 @@ class Room:
 
     def holds(self, flavor: Flavor) -> int:
         """How many servers of this flavor the quota still allows."""
-        needs = ((self.instances, 1), (self.cores, flavor.resources.cpus), (self.memory, flavor.resources.memory))
+        needs = ((self.instances, 1), (self.cores, flavor.resources.cpus), (self.memory, flavor.counted_memory))
         return int(min(max(left, 0) // need if need else UNLIMITED for left, need in needs))
 
     def less(self, flavor: Flavor, servers: int = 1) -> Room:
@@ -115,7 +124,7 @@ class Room:
         return Room(
             self.instances - servers,
             self.cores - flavor.resources.cpus * servers,
-            self.memory - flavor.resources.memory * servers,
+            self.memory - flavor.counted_memory * servers,
             self.bound,
         )
 

@@ -57,6 +57,7 @@ def start_log(verbose: int) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Lines("JOURNAL_STREAM" in os.environ))
     log.handlers[:] = [handler]
+    logging.getLogger().addHandler(logging.NullHandler())  # libraries have their say in our errors, not beside them
     log.propagate = False
     log.setLevel([logging.WARNING, logging.INFO, logging.DEBUG][min(verbose, 2)])
 

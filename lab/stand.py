@@ -125,8 +125,9 @@ class Stand:
 
     def start_pass(self, *options: str, module: str = "reconcile") -> subprocess.Popen[str]:
         """Start a pass and do not wait for it."""
+        verb = [*options, "-c", str(self.config)]
         return subprocess.Popen(
-            [sys.executable, "-m", module, "-c", str(self.config), *options],
+            [sys.executable, "-m", module, *verb],
             cwd=CHECKOUT,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

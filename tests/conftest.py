@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
 from lab.pool import temporary_directory
 from lab.release import Release, find_or_build
 from lab.stand import Stand
+
+# Speed is measured by `make bench`; a slow machine fails no property. In CI every run tries the same examples.
+hypothesis.settings.register_profile("house", deadline=None, derandomize=bool(os.environ.get("CI")))
+hypothesis.settings.load_profile("house")
 
 MakeStand = Callable[..., Stand]
 

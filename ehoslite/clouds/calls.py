@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, cast
 
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt
 
@@ -20,6 +20,8 @@ ATTEMPTS = 4
 # A Retry-After beyond this is for the next pass to wait out, not for this one.
 LONGEST_WAIT = 10.0
 FIRST_WAIT = 0.25
+# Near its end a pass waits no longer than it has time, but so long at least: what is done by then need not be repeated.
+SHORTEST_TIMEOUT = 1.0
 REPEATABLE = {429, 500, 502, 503, 504}
 
 
@@ -50,6 +52,15 @@ class Calls:
     def get(self, service: str, path: str, microversion: str | None = None) -> dict[str, Any]:
         """The body of a GET. Raises CloudUnreachable, Gone, BadRequest."""
         return self._repeated(service, "GET", path, None, microversion)
+
+    def headers(self, service: str, path: str) -> Mapping[str, str]:
+        """The headers of a GET's answer, by names in any case. Raises as `get` does."""
+        for attempt in self._retrying():
+            with attempt:
+                answer = self._answer(service, "GET", path, None, None)
+                _body(answer, f"GET {service} {path.partition('?')[0]}")
+                return cast(Mapping[str, str], answer.headers)
+        raise AssertionError("tenacity raises or returns")
 
     def delete(self, service: str, path: str) -> None:
         """A DELETE; of what is gone it succeeds. Raises CloudUnreachable, BadRequest."""
@@ -97,40 +108,62 @@ class Calls:
         return float(FIRST_WAIT * 2 ** (state.attempt_number - 1))
 
     def _stop(self, state: RetryCallState) -> bool:
-        """After some attempts, or when the wait would be too long or would outlive the pass."""
-        wait = self._wait(state)
-        return stop_after_attempt(ATTEMPTS)(state) or wait > LONGEST_WAIT or wait > self.remaining()
+        """After some attempts, or when the wait would be too long, or when one more attempt might take over half of
+        what is left of the pass: the other clouds and the actions need time too."""
+        wait, again = self._wait(state), state.outcome.exception() if state.outcome else None
+        hung = isinstance(again, _Again) and again.fault.code == "timeout"
+        cost = wait + (self.settings.timeout if hung else 0)
+        return stop_after_attempt(ATTEMPTS)(state) or wait > LONGEST_WAIT or cost > self.remaining() / 2
 
     def _once(
         self, service: str, verb: str, path: str, body: Mapping[str, Any] | None, microversion: str | None
     ) -> dict[str, Any]:
+        answer = self._answer(service, verb, path, body, microversion)
+        return _body(answer, f"{verb} {service} {path.partition('?')[0]}")
+
+    def _answer(
+        self, service: str, verb: str, path: str, body: Mapping[str, Any] | None, microversion: str | None
+    ) -> Any:
         from keystoneauth1 import exceptions as keystone
         from openstack import exceptions as sdk
 
         headers = {"Accept": "application/json"}
-        more: dict[str, Any] = {"microversion": microversion} if microversion else {}
+        timeout = max(SHORTEST_TIMEOUT, min(self.settings.timeout, self.remaining()))
+        # the SDK would repeat by itself, and without an eye on the time: connections once, Glance's 503 five times
+        more: dict[str, Any] = {"timeout": timeout, "connect_retries": 0, "status_code_retries": 0}
+        if microversion:
+            more["microversion"] = microversion
         if body is not None:
             more["json"] = body
         try:
             adapter = getattr(self.connection(), service)
-            answer = adapter.request(path, verb, raise_exc=False, connect_retries=0, headers=headers, **more)
+            return adapter.request(path, verb, raise_exc=False, headers=headers, **more)
         except keystone.ConnectTimeout as error:
-            raise _Again(CloudUnreachable(f"no answer within {self.settings.timeout:.0f} s", "timeout")) from error
+            raise _Again(CloudUnreachable(f"no answer within {timeout:.0f} s", "timeout")) from error
         except (keystone.Unauthorized, keystone.AuthPluginException) as error:
             raise CloudUnreachable(f"the login is refused: {_brief(error)}", "unauthorized") from error
-        except keystone.ConnectFailure as error:
+        except (keystone.ConnectFailure, keystone.UnknownConnectionError) as error:
             raise _Again(CloudUnreachable(f"not reached: {_brief(error)}", "unreachable")) from error
         except keystone.HttpError as error:
-            raise _Again(CloudUnreachable(f"the login failed: {_brief(error)}", "server-error")) from error
+            raise _refused_login(error) from error
+        except (keystone.InvalidResponse, keystone.DiscoveryFailure, sdk.NotSupported) as error:
+            raise _Again(CloudUnreachable(f"{type(error).__name__}: {_brief(error)}", "server-error")) from error
         except (keystone.ClientException, sdk.SDKException, ValueError) as error:
             raise CloudUnreachable(f"{type(error).__name__}: {_brief(error)}", "misconfigured") from error
-        return _body(answer, f"{verb} {service} {path.partition('?')[0]}")
 
     def connection(self) -> Any:
         """The SDK's connection; nothing is asked until the first call. Raises CloudUnreachable (misconfigured)."""
         if self._connection is None:
             self._connection = connect(self.settings, self.name)
         return self._connection
+
+
+def _refused_login(error: Any) -> _Again:
+    """What a status in the answer to a login means; a 401 never comes here."""
+    text, answer = f"the login failed: {_brief(error)}", getattr(error, "response", None)
+    throttled = CloudUnreachable(text, "throttled")
+    fault = throttled if error.http_status == 429 else CloudUnreachable(text, "server-error")
+    return _Again(fault, None if answer is None else _retry_after(answer))
 
 
 def _give_up(state: RetryCallState) -> Any:
@@ -195,7 +228,7 @@ def _read(answer: Any, what: str) -> dict[str, Any]:
     except ValueError as error:
         raise _Again(CloudUnreachable(f"{what}: the answer is cut off or no JSON", "server-error")) from error
     if not isinstance(body, dict):
-        raise CloudUnreachable(f"{what}: the answer is no object", "server-error")
+        raise _Again(CloudUnreachable(f"{what}: the answer is no object", "server-error"))
     return body
 
 

@@ -95,7 +95,7 @@ class OpenStack:
         gigabytes = self.settings.boot_volume or int(seen["disk"])
         disk = max(0, (gigabytes + self.settings.scratch_size) * MB_PER_GB - self.settings.disk_reserved) * KIB_PER_MB
         gpus = gpus_of(seen.get("extra_specs", {}))
-        return Flavor(self.name, name, Resources(int(seen["vcpus"]), memory, disk, gpus), price)
+        return Flavor(self.name, name, Resources(int(seen["vcpus"]), memory, disk, gpus), price, int(seen["ram"]))
 
     def servers(self) -> tuple[Server, ...]:
         """Every server with this pool's tag, in whatever state; page by page, or not at all."""
@@ -125,7 +125,7 @@ class OpenStack:
         path: str | None = f"/servers/detail?{query}&limit={PAGE}"
         while path:
             body = self.calls.get("compute", path, self._nova())
-            yield from body.get("servers", [])
+            yield from body["servers"]
             following = [link["href"] for link in body.get("servers_links", []) if link.get("rel") == "next"]
             path = f"/servers/detail?{following[0].partition('?')[2]}" if following else None
 
@@ -161,7 +161,8 @@ class OpenStack:
         data = base64.b64encode(user_data.encode()).decode()
         if len(data) > LONGEST_USER_DATA:
             raise ActionFailed(f"the user data is too long: {len(data)} of {LONGEST_USER_DATA} characters in base64")
-        body = self._request(node, flavor, data)
+        with self._making_sense():
+            body = self._request(node, flavor, data)
         try:
             self.calls.post("compute", "/servers", body, self._nova())
         except Unclear as error:
@@ -226,6 +227,8 @@ class OpenStack:
         networks = self.names.networks()
         if not self.settings.floating_ip:
             return [{"uuid": network} for network in networks] or ("auto" if self.microversion() >= (2, 37) else [])
+        if not networks:
+            raise ActionFailed(f"clouds.{self.name}: floating_ip needs networks, the first of which gets the address")
         ports = [self._make_port(node, network) for network in networks]
         body = {
             "floating_network_id": self.names.network(self.settings.floating_ip),
@@ -249,10 +252,11 @@ class OpenStack:
         """The ports and floating IPs that carry the name of a node of this pool, whether its server is there or not."""
         if not self.settings.floating_ip:
             return ()
-        ports = self.calls.get("network", "/ports?fields=id&fields=name").get("ports", [])
-        addresses = self.calls.get("network", "/floatingips?fields=id&fields=description").get("floatingips", [])
-        made = [("floating IP", entry["id"], entry.get("description") or "") for entry in addresses]
-        made += [("port", entry["id"], entry.get("name") or "") for entry in ports]
+        with self._making_sense():
+            ports = self.calls.get("network", "/ports?fields=id&fields=name")["ports"]
+            addresses = self.calls.get("network", "/floatingips?fields=id&fields=description")["floatingips"]
+            made = [("floating IP", entry["id"], entry.get("description") or "") for entry in addresses]
+            made += [("port", entry["id"], entry.get("name") or "") for entry in ports]
         ours = f"ehos-{self.pool}-"
         return tuple(Leftover(self.name, kind, key, node) for kind, key, node in made if _is_ours(node, ours))
 

@@ -27,10 +27,10 @@ def room_of(
         **_addresses(settings, calls),
     }
     tightest = min(counts, key=lambda name: counts[name])
-    sizes = {flavor.name: flavor.resources for flavor in flavors}
+    sizes = {flavor.name: flavor for flavor in flavors}
     used = [sizes.get(str(one.get("flavor", {}).get("original_name", ""))) for one in listed]
-    cores = settings.limits.cores - sum(size.cpus for size in used if size)
-    memory = settings.limits.memory - sum(size.memory for size in used if size)
+    cores = settings.limits.cores - sum(flavor.resources.cpus for flavor in used if flavor)
+    memory = settings.limits.memory - sum(flavor.counted_memory for flavor in used if flavor)
     return Room(
         counts[tightest],
         min(cores, left(absolute, "maxTotalCores", "totalCoresUsed")),

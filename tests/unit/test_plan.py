@@ -73,6 +73,12 @@ CREATION: dict[str, tuple[World, dict[str, Any], dict[str, int], set[str]]] = {
         {"large": 1},
         {"quota"},
     ),
+    "the quota counts memory that the system takes": (
+        world(shapes=[jobs(2, cpus=8)], room=Room(memory=17_000), flavors=(replace(LARGE, quota_memory=9000),)),
+        {},
+        {"large": 1},
+        {"quota"},
+    ),
     "an overdrawn quota makes nothing": (world(shapes=[jobs(1)], room=Room(instances=-2)), {}, {}, {"quota"}),
     "a job that fits no flavor gets no node": (world(shapes=[jobs(1, cpus=9)]), {}, {}, {"no-flavor-fits"}),
     "GPUs need a flavor with GPUs": (world(shapes=[jobs(1, gpus=1)]), {}, {}, {"no-flavor-fits"}),

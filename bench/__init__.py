@@ -1,0 +1,1 @@
+"""`make bench`: speed is measured here and reported, never asserted."""

@@ -1,0 +1,42 @@
+"""Runs every benchmark and prints a table: `python -m bench [plan] [openstack]`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+
+Row = tuple[str, str]
+
+
+def plan_rows() -> Iterator[Row]:
+    """The plan over a large world."""
+    from bench.planning import rows
+
+    yield from rows()
+
+
+def openstack_rows() -> Iterator[Row]:
+    """Listing and creating on the real OpenStack of the lab, beside bare calls."""
+    from bench.openstack import rows
+
+    yield from rows()
+
+
+BENCHMARKS: dict[str, Callable[[], Iterator[Row]]] = {"plan": plan_rows, "openstack": openstack_rows}
+
+
+def main() -> int:
+    """Run the named benchmarks, all of them without names."""
+    names = sys.argv[1:] or list(BENCHMARKS)
+    unknown = [name for name in names if name not in BENCHMARKS]
+    if unknown:
+        print(f"bench: no benchmark {', '.join(unknown)}; there are {', '.join(BENCHMARKS)}", file=sys.stderr)
+        return 2
+    for name in names:
+        for what, figure in BENCHMARKS[name]():
+            print(f"{what:72} {figure}", flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
