@@ -211,7 +211,6 @@ class Demand:
     shapes: tuple[Shape, ...] = ()
     unreadable: tuple[Unreadable, ...] = ()
     silent: Mapping[str, str] = field(default_factory=dict)
-    running: int = 0
 
 
 @dataclass(frozen=True, slots=True)

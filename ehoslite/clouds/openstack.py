@@ -17,7 +17,7 @@ from urllib.parse import quote
 from ehoslite.clouds.calls import Calls
 from ehoslite.clouds.names import Names
 from ehoslite.clouds.quotas import room_of
-from ehoslite.errors import ActionFailed, CloudFault, CloudUnreachable, Gone, Unclear
+from ehoslite.errors import ActionFailed, CloudFault, CloudUnreachable, Unclear
 from ehoslite.model import Flavor, Leftover, Resources, Room, Server, VmState
 from ehoslite.settings import OpenStackCloudSettings
 
@@ -264,14 +264,6 @@ class OpenStack:
         """Remove it; what is gone already is a success."""
         path = {"floating IP": "floatingips", "port": "ports"}[leftover.kind]
         self.calls.delete("network", f"/{path}/{quote(leftover.id)}")
-
-    def console(self, server: Server, lines: int = 20) -> str:
-        """The last lines of the server's console; empty when the cloud gives none."""
-        try:
-            body = {"os-getConsoleOutput": {"length": lines}}
-            return str(self.calls.post("compute", f"/servers/{quote(server.id)}/action", body, self._nova())["output"])
-        except (CloudFault, Gone, KeyError):
-            return ""
 
 
 def _is_ours(node: str, prefix: str) -> bool:
