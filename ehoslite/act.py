@@ -22,7 +22,7 @@ from ehoslite.settings import Settings
 
 Task = TypeVar("Task")
 
-# OpenStack's own clients use as many; more only queue up in Nova.
+# Threads for each cloud; how many calls it gets at a time is its own limits.calls.
 SIDE_BY_SIDE = 8
 
 
@@ -87,7 +87,7 @@ def _create(creations: Sequence[tuple[Intent, Create]], hands: Hands) -> list[Ou
         values = {"collector": hands.pool.collector(), "domain": hands.pool.domain()}
     except EhosError as error:
         return [_not_made(action, intent, error) for intent, action in creations]
-    return _side_by_side(lambda creation: _create_one(creation, values, hands), creations)
+    return _side_by_side(lambda creation: _create_one(creation, values, hands), creations, len(hands.clouds))
 
 
 def _create_one(creation: tuple[Intent, Create], values: Mapping[str, str], hands: Hands) -> Outcome:
@@ -159,7 +159,9 @@ def _delete(actions: Sequence[Delete], hands: Hands) -> list[Outcome]:
         seen = hands.pool.slots_of([action.node for action in actions])
     except EhosError as error:
         return [Outcome(action, action.node.id, str(error)) for action in actions]
-    outcomes = _side_by_side(lambda action: _delete_one(action, seen[action.node.id], hands), actions)
+    outcomes = _side_by_side(
+        lambda action: _delete_one(action, seen[action.node.id], hands), actions, len(hands.clouds)
+    )
     gone = [outcome.action.node for outcome in outcomes if isinstance(outcome.action, Delete) and not outcome.error]
     if gone:
         try:
@@ -206,10 +208,10 @@ def _sweep(actions: Sequence[Sweep], hands: Hands) -> list[Outcome]:
     return _side_by_side(sweep_one, actions)
 
 
-def _side_by_side(do: Callable[[Task], Outcome], tasks: Sequence[Task]) -> list[Outcome]:
+def _side_by_side(do: Callable[[Task], Outcome], tasks: Sequence[Task], clouds: int = 1) -> list[Outcome]:
     if not tasks:
         return []
-    with ThreadPoolExecutor(min(SIDE_BY_SIDE, len(tasks))) as threads:
+    with ThreadPoolExecutor(min(SIDE_BY_SIDE * clouds, len(tasks))) as threads:
         return list(threads.map(do, tasks))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -24,9 +25,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     report.start_log(0)
     try:
-        return int(options.do(options))
+        code = int(options.do(options))
+        sys.stdout.flush()
+    except BrokenPipeError:  # `ehoslite config sample | head` has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_FINE
     except EhosError as error:
         return report.fail(error, as_json=getattr(options, "json", False))
+    return code
 
 
 def _parser() -> argparse.ArgumentParser:

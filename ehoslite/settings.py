@@ -210,6 +210,7 @@ class OpenStackLimits:
     nodes: int = option("servers of ours", 1_000_000, at_least=0)
     cores: int = option("cores of our servers", 1_000_000_000, at_least=0)
     memory: Megabytes = option("memory of our servers", Megabytes(10**12), at_least=0)
+    calls: int = option("calls to its API at the same time", 8, at_least=1, at_most=64)
     building: int = option("servers of ours that build at the same time; more only stall Nova", 30, at_least=1)
 
 

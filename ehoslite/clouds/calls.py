@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from threading import BoundedSemaphore
 from typing import Any, cast
 
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt
@@ -48,6 +49,7 @@ class Calls:
         self.remaining = remaining
         self.sleep = sleep
         self._connection: Any = None
+        self._in_flight = BoundedSemaphore(settings.limits.calls)
 
     def get(self, service: str, path: str, microversion: str | None = None) -> dict[str, Any]:
         """The body of a GET. Raises CloudUnreachable, Gone, BadRequest."""
@@ -137,7 +139,8 @@ class Calls:
             more["json"] = body
         try:
             adapter = getattr(self.connection(), service)
-            return adapter.request(path, verb, raise_exc=False, headers=headers, **more)
+            with self._in_flight:
+                return adapter.request(path, verb, raise_exc=False, headers=headers, **more)
         except keystone.ConnectTimeout as error:
             raise _Again(CloudUnreachable(f"no answer within {timeout:.0f} s", "timeout")) from error
         except (keystone.Unauthorized, keystone.AuthPluginException) as error:
