@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -109,6 +110,7 @@ def test_a_silent_schedd_is_said_and_nothing_is_retired(make_stand: MakeStand) -
     stand.wait_for_nodes(1)
     stand.configure(nodes_min=0)
     stand.pool.freeze("schedd2")
+    assert stand.reconcile().verbs() == [], "the idle node may be wanted by the jobs that are not known"
     stand.pool.submit(count=2, memory=200, seconds=600, schedd="schedd1@lab")
     done = stand.reconcile()
     assert "schedd-silent" in done.held()
@@ -137,27 +139,60 @@ def test_two_passes_at_once(make_stand: MakeStand) -> None:
     assert first.wait(60) == 0, first.communicate()
 
 
+def run_stopped_before(stand: Stand, effect: str, meanwhile: Callable[[], None]) -> str:
+    """A pass that stops right before this effect while something happens, then goes on; gives what it prints."""
+    stopped = subprocess.Popen(
+        [sys.executable, "-m", "tests.stopping", effect, "--json", "-c", str(stand.config)],
+        cwd=CHECKOUT,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    wait_until(lambda: is_stopped(stopped.pid), 20, f"the pass to stop before {effect}")
+    meanwhile()
+    os.kill(stopped.pid, signal.SIGCONT)
+    out, _ = stopped.communicate(timeout=60)
+    assert stopped.returncode == 0
+    return out
+
+
 def test_a_job_that_arrives_between_plan_and_drain_survives(make_stand: MakeStand) -> None:
     """The plan is made while the node is idle; the job starts before the drain is asked for."""
     stand = make_stand(scaling={"nodes_min": 1, "idle_timeout": 0}, flavors=(TINY,))
     stand.reconcile()
     stand.wait_for_nodes(1)
     stand.configure(nodes_min=0)
-    stopped = subprocess.Popen(
-        [sys.executable, "-m", "tests.stopping", "ehoslite.pool:Pool.drain", "--json", "-c", str(stand.config)],
-        cwd=CHECKOUT,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    wait_until(lambda: is_stopped(stopped.pid), 20, "the pass to stop before its drain")
-    cluster = stand.pool.submit(memory=200, seconds=5)
-    wait_until(lambda: len(stand.pool.queue("JobStatus == 2")) == 1, 20, "the job to run")
-    os.kill(stopped.pid, signal.SIGCONT)
-    out, _ = stopped.communicate(timeout=60)
-    assert stopped.returncode == 0
-    assert '"result": "not-done"' in out
-    wait_until(lambda: job_is_done(stand, cluster), 30, "the job to end")
+
+    def start_job() -> None:
+        stand.pool.submit(memory=200, seconds=5)
+        wait_until(lambda: len(stand.pool.queue("JobStatus == 2")) == 1, 20, "the job to run")
+
+    assert '"result": "not-done"' in run_stopped_before(stand, "ehoslite.pool:Pool.drain", start_job)
+    wait_until(lambda: not stand.pool.queue(), 30, "the job to end")
     assert_every_job_ended_well(stand, 1)
+
+
+@pytest.mark.parametrize("jobs", [0, 1])
+def test_a_node_whose_drain_was_forgotten_is_not_deleted(make_stand: MakeStand, jobs: int) -> None:
+    """A restarted startd forgets its drain and takes jobs: the delete looks once more."""
+    stand = make_stand(scaling={"nodes_min": 1, "idle_timeout": 0}, flavors=(TINY,))
+    stand.reconcile()
+    stand.wait_for_nodes(1)
+    stand.configure(nodes_min=0)
+    stand.reconcile_until("drain")
+    wait_until(lambda: stand.pool.machines(["State"])[0]["State"] == "Drained", 20, "the node to be drained")
+    (node,) = stand.nodes()
+
+    def forget() -> None:
+        stand.pool.run_checked("condor_drain", "-cancel", stand.pool.machines(["Machine"])[0]["Machine"])
+        wait_until(lambda: stand.pool.machines(["State"])[0]["State"] != "Drained", 20, "the drain to be forgotten")
+        if jobs:
+            stand.pool.submit(memory=200, seconds=5)
+            wait_until(lambda: len(stand.pool.machines(["Name"], 'State == "Claimed"')) == 1, 20, "the job to be seen")
+
+    assert '"result": "not-done"' in run_stopped_before(stand, "ehoslite.pool:Pool.slots_of", forget)
+    assert list(stand.nodes()) == [node]
+    wait_until(lambda: not stand.pool.queue(), 30, "the job to end")
+    assert_every_job_ended_well(stand, jobs)
 
 
 def is_stopped(process: int) -> bool:
