@@ -30,7 +30,7 @@ class Together(LoadScopeScheduling):
     """Hands tests to the workers one by one, but those of such a folder all to the same worker, and first."""
 
     def _split_scope(self, nodeid: str) -> str:
-        folder = nodeid.split("/")[-2] if "/" in nodeid else ""
+        folder = Path(nodeid.partition("::")[0]).parent.name
         return folder if folder in TOGETHER else nodeid
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -37,6 +38,11 @@ def open_directly(
         **options,
     }
     return OpenStack(lab.name, OpenStackCloudSettings(**given), pool, remaining, sleep=sleep)
+
+
+def new_node(pool: str = "direct") -> str:
+    """A node id that no other test has: what others made may still be on its way out."""
+    return f"ehos-{pool}-{secrets.token_hex(4)}"
 
 
 def look(cloud: OpenStack) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 import re
-import secrets
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from tests.openstack.direct import (
     TINY,
     delete_all,
     look,
+    new_node,
     of_node,
     only,
     open_directly,
@@ -91,12 +91,8 @@ def bare(alpha: OpenStackLab) -> Iterator[OpenStackLab]:
 
 @pytest.fixture
 def node() -> str:
-    """A node id that no other test has: what the others made may still be on its way out."""
+    """A node id that no other test has."""
     return new_node()
-
-
-def new_node() -> str:
-    return f"ehos-direct-{secrets.token_hex(4)}"
 
 
 def test_a_creating_pass_makes_these_calls_and_no_other(bare: OpenStackLab, node: str) -> None:
