@@ -15,16 +15,20 @@ from lab.release import LabError, Release
 Ad = dict[str, Any]
 TOOL_SECONDS = 30.0
 POLL_SECONDS = 0.1
+PATIENCE = 4
 
 
 def wait_until(
     condition: Callable[[], bool], seconds: float, what: str, sleep: Callable[[float], None] = time.sleep
 ) -> None:
-    """Wait until `condition` holds, asking ten times a second; raises LabError, naming `what`, after `seconds`."""
-    deadline = time.monotonic() + seconds
+    """Wait until `condition` holds, asking ten times a second; raises LabError, naming `what`, when it does not.
+
+    `seconds` is ample on a quiet machine; one that runs other things too is given PATIENCE times as long.
+    """
+    deadline = time.monotonic() + seconds * PATIENCE
     while not condition():
         if time.monotonic() > deadline:
-            raise LabError(f"waited {seconds:g} s in vain for: {what}")
+            raise LabError(f"waited {seconds * PATIENCE:g} s in vain for: {what}")
         sleep(POLL_SECONDS)
 
 

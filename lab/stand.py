@@ -80,9 +80,14 @@ class Stand:
         }
         self.document: dict[str, Any] = {
             "pool": "lab",
-            "deadline": 40,
+            "deadline": 120,
             "clouds": {name: dict(options) for name, options in clouds.items()} if clouds else {"here": local},
-            "condor": {"tools": str(release.prefix / "bin"), "collector_warmup": 0, **(condor or {})},
+            "condor": {
+                "tools": str(release.prefix / "bin"),
+                "collector_warmup": 0,
+                "query_timeout": 40,
+                **(condor or {}),
+            },
             "scaling": {**QUICK, **(scaling or {})},
             "record": {"path": str(directory / "state" / "state.json")},
         }
@@ -137,7 +142,7 @@ class Stand:
     def reconcile(self, *options: str) -> Finished:
         """One pass, by the real command in a process of its own, with `--json`."""
         running = self.start_pass("--json", *options)
-        out, err = running.communicate(timeout=90)
+        out, err = running.communicate(timeout=240)
         return Finished(running.returncode, out, err)
 
     def passes(self) -> int:

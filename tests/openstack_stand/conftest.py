@@ -17,7 +17,7 @@ from lab.openstack.layout import DAEMONS
 from lab.openstack.processes import wait_until
 
 GUEST = ("/bin/sh", str(Path(__file__).parent / "guest.sh"))
-SECONDS = 60.0
+SECONDS = 240.0
 INTERVAL = 0.2
 
 

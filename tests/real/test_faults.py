@@ -29,7 +29,7 @@ RETIRING = ("ehoslite.pool:Pool.drain", "ehoslite.clouds.local:LocalCloud.delete
 def run_killed(stand: Stand, effect: str, when: str, nth: int) -> int:
     """A pass killed there; gives its exit code (0 when it never came to that effect)."""
     command = [sys.executable, "-m", "tests.killing", effect, when, str(nth), "-c", str(stand.config)]
-    return subprocess.run(command, cwd=CHECKOUT, timeout=90, check=False).returncode
+    return subprocess.run(command, cwd=CHECKOUT, timeout=240, check=False).returncode
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
@@ -77,7 +77,7 @@ def test_the_state_file_is_memory_and_not_truth(make_stand: MakeStand, damage: s
 
 def test_a_silent_collector_stops_everything(make_stand: MakeStand) -> None:
     stand = make_stand(
-        scaling={"nodes_min": 1, "idle_timeout": 0, "boot_timeout": 1}, flavors=(TINY,), condor={"query_timeout": 2}
+        scaling={"nodes_min": 1, "idle_timeout": 0, "boot_timeout": 1}, flavors=(TINY,), condor={"query_timeout": 8}
     )
     stand.reconcile()
     stand.wait_for_nodes(1)
@@ -99,12 +99,12 @@ def test_a_collector_that_hangs_costs_a_bounded_time(make_stand: MakeStand) -> N
     stand.pool.thaw("collector")
     assert done.code == 75
     assert "no answer within 1.0 s" in done.err
-    assert spent < 20, "the bindings alone would block for 60 s"
+    assert spent < 50, "the bindings alone would block for 60 s"
 
 
 def test_a_silent_schedd_is_said_and_nothing_is_retired(make_stand: MakeStand) -> None:
     stand = make_stand(
-        schedds=2, scaling={"nodes_min": 1, "idle_timeout": 0}, flavors=(TINY,), condor={"query_timeout": 2}
+        schedds=2, scaling={"nodes_min": 1, "idle_timeout": 0}, flavors=(TINY,), condor={"query_timeout": 8}
     )
     stand.reconcile()
     stand.wait_for_nodes(1)
@@ -150,7 +150,7 @@ def run_stopped_before(stand: Stand, effect: str, meanwhile: Callable[[], None])
     wait_until(lambda: is_stopped(stopped.pid), 20, f"the pass to stop before {effect}")
     meanwhile()
     os.kill(stopped.pid, signal.SIGCONT)
-    out, _ = stopped.communicate(timeout=60)
+    out, _ = stopped.communicate(timeout=240)
     assert stopped.returncode == 0
     return out
 
