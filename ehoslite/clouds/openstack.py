@@ -227,8 +227,6 @@ class OpenStack:
         networks = self.names.networks()
         if not self.settings.floating_ip:
             return [{"uuid": network} for network in networks] or ("auto" if self.microversion() >= (2, 37) else [])
-        if not networks:
-            raise ActionFailed(f"clouds.{self.name}: floating_ip needs networks, the first of which gets the address")
         ports = [self._make_port(node, network) for network in networks]
         body = {
             "floating_network_id": self.names.network(self.settings.floating_ip),

@@ -11,10 +11,9 @@ from ehoslite.clouds.openstack import OpenStack
 from ehoslite.model import Server
 from lab.jobs import wait_until
 from lab.openstack import OpenStackLab
-from lab.openstack_stand import OpenStackStand
 from lab.stand import Finished
 from tests.openstack.conftest import MakeOpenStack
-from tests.openstack.direct import NOTHING, TINY, all_servers, delete_all, look, new_node, of_node, open_directly, only
+from tests.openstack.direct import NOTHING, TINY, all_servers, delete_all, look, new_node, of_node, only, open_directly
 
 OPTIONS = {"alpha": {"flavors": [TINY]}}
 CALM = {"boot_timeout": 900, "intent_timeout": 1, "nodes_max": 20}
@@ -229,12 +228,3 @@ def test_ports_and_addresses_come_and_go_with_their_nodes(
     assert kept["id"] in ports
     assert gone["port"]["id"] not in ports
     cloud.calls.delete("network", f"/ports/{kept['id']}")
-
-
-def test_an_address_without_networks_is_a_clear_fault(make_openstack: MakeOpenStack, bare: OpenStackLab) -> None:
-    options = {"alpha": {"flavors": [TINY], "networks": [], "floating_ip": "external"}}
-    stand: OpenStackStand = make_openstack(bare, options=options, scaling={**CALM, "nodes_min": 1})
-    done = stand.reconcile()
-    assert (done.code, "Traceback" in done.err) == (1, False), done.err
-    assert "floating_ip needs networks" in done.err
-    assert stand.nodes() == {}
