@@ -247,6 +247,7 @@ class Remembered:
     created_here: bool = False  # made by a pass that this memory knows of
     joined: float = 0.0  # when its startd was first seen, 0 if never
     heard: float = 0.0  # when its startd was last heard
+    listed: float = 0.0  # when its cloud last listed its server
     idle_since: float = 0.0  # since when passes have seen it idle without a break, 0 if it is not
 
 

@@ -86,9 +86,15 @@ def remember(memory: Memory, world: World, settings: Settings) -> Memory:
     for node in sorted({*servers, *memory.nodes, *slots}):
         seen = _remember_node(node, memory, servers.get(node, ()), slots.get(node, ()), world)
         unlisted = node not in servers and (seen.cloud in answered or seen.cloud not in configured)
-        if not unlisted or world.now - seen.heard <= FRESH:
+        if not unlisted or world.now - seen.heard <= FRESH or _may_have_been_left_out(seen, world.now, settings):
             nodes[node] = seen
     return Memory(nodes, _open_intents(memory.intents, nodes, answered, world.now, settings))
+
+
+def _may_have_been_left_out(seen: Remembered, now: float, settings: Settings) -> bool:
+    """A cloud may answer in part without saying so: a node that boots, and so gives no sign of life of its own, is
+    missed for a while before it is forgotten and replaced."""
+    return not seen.joined and 0 <= now - seen.listed <= settings.scaling.intent_timeout
 
 
 def _remember_node(
@@ -97,6 +103,8 @@ def _remember_node(
     cloud = servers[0].cloud if servers else slots[0].cloud if slots else ""
     flavor = servers[0].flavor if servers else ""
     past = memory.nodes.get(node) or Remembered(node, cloud, flavor, world.now, created_here=node in memory.intents)
+    if servers:
+        past = replace(past, listed=world.now)
     if not slots:
         return past
     state = condor_state(slots, past.joined, world.now)

@@ -78,10 +78,12 @@ def counts_to_limits(node: Node, world: World) -> bool:
 
 
 def is_booting(node: Node, now: float, settings: Settings) -> bool:
-    """Whether it may still join: a young server (or an intent) whose startd was never seen."""
+    """Whether it may still join: a young server (or an intent) whose startd was never seen. One that we made and
+    that a listing leaves out is missed for a while, not replaced."""
+    unlisted = not node.servers and node.created_here
     return (
         node.condor_state is CondorState.ABSENT
-        and node.vm_state in {VmState.BOOTING, VmState.ACTIVE}
+        and (node.vm_state in {VmState.BOOTING, VmState.ACTIVE} or unlisted)
         and now - node.created <= settings.scaling.boot_timeout
     )
 

@@ -10,6 +10,7 @@ import pytest
 
 from ehoslite.actions import Create, Plan
 from ehoslite.model import Flavor, Intent, Leftover, Memory, Resources, Room, Slot, VmState, World
+from ehoslite.nodes import remember
 from ehoslite.plan import plan
 from tests.unit.worlds import (
     LARGE,
@@ -138,6 +139,21 @@ def test_a_booting_node_is_room_and_that_is_said() -> None:
     seen = world([server("n1", VmState.BOOTING)], [], [jobs(1)])
     decided = decide(seen, memory(remembered("n1", age=60)))
     assert (acts(decided), held(decided)) == ([], {"waits-for-boot"})
+
+
+@pytest.mark.parametrize(("listed_ago", "kept"), [(59, True), (61, False)])
+def test_a_booting_node_that_a_listing_leaves_out_is_missed_before_it_is_replaced(
+    listed_ago: float, kept: bool
+) -> None:
+    past = memory(remembered("n1", age=100, listed=NOW - listed_ago))
+    seen = world([], [], [jobs(1)])
+    now_remembered = remember(past, seen, settings())
+    assert ("n1" in now_remembered.nodes) == kept
+    assert made(decide(seen, now_remembered)) == ({} if kept else {"small": 1})
+
+
+def test_a_listed_node_is_remembered_as_listed() -> None:
+    assert remember(Memory(), world([server("n1")]), settings()).nodes["n1"].listed == NOW
 
 
 def test_an_intent_counts_as_a_booting_node() -> None:
