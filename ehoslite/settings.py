@@ -125,7 +125,9 @@ class ScalingSettings:
         at_least=1,
     )
     intent_timeout: Seconds = option(
-        "an intended node that no listing has shown for so long was never made", Seconds(MINUTE), at_least=0
+        "a node that was intended, or that boots, and that no listing shows for so long is not there",
+        Seconds(MINUTE),
+        at_least=0,
     )
     node_allocation: Literal["fill-first", "round-robin", "random", "cheapest"] = option(
         "which cloud gets the next node. fill-first: the first in the order of the configuration that has room; "
