@@ -31,7 +31,7 @@ from ehoslite.record import Record, lock
 
 def reconcile(hands: Hands, record: Record, now: float, act: report.Acting = act) -> Pass:
     """One pass. The tests run this very function; a dry run is the same pass with `rehearse` in the place of `act`."""
-    world = observe(hands.pool, tuple(hands.clouds.values()), now)  # reads only: capacity first, demand last
+    world = observe(hands.pool, tuple(hands.clouds.values()), record.memory(), now)  # reads only: demand last
     memory = remember(record.memory(), world, hands.settings)  # what earlier passes saw, and this one
     decided = plan(world, memory, hands.settings)  # pure: the same input gives the same plan
     outcomes, memory = act(decided, memory, hands, record, now)  # intents first; each action may fail alone

@@ -50,7 +50,7 @@ def creating(cloud: OpenStack) -> Iterator[tuple[str, str]]:
     """Wall time of 40 creations, ours and bare POSTs of the same bodies by as many threads."""
     ours = timed(lambda: side_by_side(lambda node: cloud.create(node, "m1.small", USER_DATA), node_ids(0)))
     delete_all(cloud)
-    bodies = [cloud._request(node, "m1.small", "") for node in node_ids(1)]  # noqa: SLF001 - the very same requests
+    bodies = [cloud.request(node, "m1.small", "") for node in node_ids(1)]
     address, token = endpoint(cloud)
     bare = timed(lambda: side_by_side(lambda body: fetch(f"{address}/servers", token, body), bodies))
     delete_all(cloud)

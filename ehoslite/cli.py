@@ -104,9 +104,10 @@ def show_status(options: argparse.Namespace) -> int:
     from ehoslite.record import Record
 
     settings, now = load(find(options.config)), time.time()
-    with Deadline(settings.deadline) as deadline:
-        world = observe(Pool(settings.condor, deadline.remaining), open_clouds(settings, deadline.remaining), now)
     record = Record(settings.record, now, keep=False)
+    with Deadline(settings.deadline) as deadline:
+        pool, clouds = Pool(settings.condor, deadline.remaining), open_clouds(settings, deadline.remaining)
+        world = observe(pool, clouds, record.memory(), now)
     return status.show(world, record, settings, passes=options.passes, as_json=options.json)
 
 

@@ -107,8 +107,9 @@ def _cloud_combinations(reader: Reader) -> Iterator[Fault]:
             yield reader.fault_at(spot / "flavors", f"two flavors are called {twice}")
         if not cloud.flavors:
             yield reader.fault_at(spot / "flavors", "at least one flavor is needed")
-        if isinstance(cloud, OpenStackCloudSettings) and cloud.floating_ip and not cloud.networks:
-            yield reader.fault_at(spot / "floating_ip", "needs networks: the address is bound to a port on the first")
+        if isinstance(cloud, OpenStackCloudSettings) and cloud.makes_ports and not cloud.networks:
+            option = "floating_ip" if cloud.floating_ip else "ports"
+            yield reader.fault_at(spot / option, "needs networks: each node gets a port on each of them")
 
 
 def _clouds(reader: Reader) -> list[tuple[Spot, CloudSettings]]:

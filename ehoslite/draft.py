@@ -31,7 +31,7 @@ class Draft:
         self.counted = [node for node in self.nodes if policies.counts_to_limits(node, self.world)]
         self.clouds = [cloud for cloud in self.world.clouds if not cloud.fault]
         self.rooms = {cloud.name: self._room(cloud) for cloud in self.clouds}
-        self.nodes_left = self.settings.scaling.nodes_max - len(self.counted)
+        self.nodes_left = self.settings.scaling.nodes_max - sum(max(1, len(node.servers)) for node in self.counted)
         self.nodes_in = Counter(node.cloud for node in self.counted)
         self.packing = Packing(spaces(self.nodes, self.world, self.settings))
 

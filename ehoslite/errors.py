@@ -69,7 +69,7 @@ class CloudFault(EhosError):
 
 class CloudUnreachable(CloudFault):
     """The cloud did not answer or answered in part: no decision about its nodes in this pass. Codes: unreachable,
-    timeout, unauthorized, throttled, server-error, misconfigured."""
+    timeout, unauthorized, throttled, server-error, misconfigured, partial."""
 
     code = "unreachable"
 

@@ -248,6 +248,7 @@ class Remembered:
     joined: float = 0.0  # when its startd was first seen, 0 if never
     heard: float = 0.0  # when its startd was last heard
     listed: float = 0.0  # when its cloud last listed its server
+    server: str = ""  # the id of that server
     idle_since: float = 0.0  # since when passes have seen it idle without a break, 0 if it is not
 
 

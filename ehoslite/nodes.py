@@ -104,7 +104,7 @@ def _remember_node(
     flavor = servers[0].flavor if servers else ""
     past = memory.nodes.get(node) or Remembered(node, cloud, flavor, world.now, created_here=node in memory.intents)
     if servers:
-        past = replace(past, listed=world.now)
+        past = replace(past, listed=world.now, server=servers[0].id)
     if not slots:
         return past
     state = condor_state(slots, past.joined, world.now)

@@ -10,29 +10,45 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from ehoslite.clouds import Cloud
-from ehoslite.errors import EhosError
-from ehoslite.model import CloudView, World
+from ehoslite.errors import CloudUnreachable, EhosError
+from ehoslite.model import CloudView, Memory, Server, World
 from ehoslite.pool import Pool
 
+# How many servers that a listing leaves out are asked for; each costs a call.
+ASKED_AFTER = 20
 
-def observe(pool: Pool, clouds: Sequence[Cloud], now: float) -> World:
-    """What there is now. A cloud or schedd that does not answer is named in the World; raises PoolUnreachable when
-    the collector does not: then nothing is known."""
-    views = look_at_clouds(clouds)
+
+def observe(pool: Pool, clouds: Sequence[Cloud], memory: Memory, now: float) -> World:
+    """What there is now. A cloud or schedd that does not answer, or answers in part, is named in the World; raises
+    PoolUnreachable when the collector does not: then nothing is known."""
+    views = look_at_clouds(clouds, memory)
     slots, since, schedds = pool.slots()
     return World(now, views, slots, pool.demand(schedds), since)
 
 
-def look_at_clouds(clouds: Sequence[Cloud]) -> tuple[CloudView, ...]:
+def look_at_clouds(clouds: Sequence[Cloud], memory: Memory) -> tuple[CloudView, ...]:
     """What each cloud answers, asked side by side."""
     if len(clouds) == 1:
-        return (_look(clouds[0]),)
+        return (_look(clouds[0], memory),)
     with ThreadPoolExecutor(max(1, len(clouds))) as side_by_side:
-        return tuple(side_by_side.map(_look, clouds))
+        return tuple(side_by_side.map(lambda cloud: _look(cloud, memory), clouds))
 
 
-def _look(cloud: Cloud) -> CloudView:
+def _look(cloud: Cloud, memory: Memory) -> CloudView:
     try:
-        return CloudView(cloud.name, cloud.flavors(), cloud.servers(), cloud.room(), leftovers=cloud.leftovers())
+        servers = cloud.servers()
+        _check_whole(cloud, servers, memory)
+        return CloudView(cloud.name, cloud.flavors(), servers, cloud.room(), leftovers=cloud.leftovers())
     except EhosError as error:
         return CloudView(cloud.name, fault=str(error))
+
+
+def _check_whole(cloud: Cloud, servers: Sequence[Server], memory: Memory) -> None:
+    """A cloud may leave servers out and not say so (Nova does, of a cell that is down): those that earlier passes saw
+    are asked for by their ids. Some are enough: where all of them are gone, the listing is believed."""
+    listed = {server.id for server in servers}
+    expected = [seen.server for seen in memory.nodes.values() if seen.cloud == cloud.name and seen.server]
+    for server in sorted(set(expected) - listed)[:ASKED_AFTER]:
+        if cloud.exists(server):
+            text = f"it lists {len(servers)} servers of ours without {server}, which exists: its listing is not whole"
+            raise CloudUnreachable(text, "partial")

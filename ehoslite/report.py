@@ -58,6 +58,7 @@ def start_log(verbose: int) -> None:
     handler.setFormatter(_Lines("JOURNAL_STREAM" in os.environ))
     log.handlers[:] = [handler]
     logging.getLogger().addHandler(logging.NullHandler())  # libraries have their say in our errors, not beside them
+    logging.captureWarnings(True)
     log.propagate = False
     log.setLevel([logging.WARNING, logging.INFO, logging.DEBUG][min(verbose, 2)])
 

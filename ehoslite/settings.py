@@ -248,6 +248,9 @@ class OpenStackCloudSettings:
     boot_volume: int = option("boot from a new volume of so many GB; 0 boots from the flavor's disk", 0, at_least=0)
     scratch_size: int = option("a further volume of so many GB for each node; 0 for none", 0, at_least=0)
     floating_ip: str = option("network from which each node gets a floating IP; empty for none", "")
+    ports: bool = option(
+        "make a node's ports ourselves, named after it, before its server; always so with floating_ip", False
+    )
     metadata: Mapping[str, str] = option("metadata of every server", factory=dict)
     template: Place = option("user data of a node, with {tags}", Place(Path("execute.yaml")))
     memory_reserved: Megabytes = option(
@@ -264,6 +267,11 @@ class OpenStackCloudSettings:
         pattern=r"2\.\d{1,3}",
         pattern_help="2.1 to 2.999",
     )
+
+    @property
+    def makes_ports(self) -> bool:
+        """Whether the ports of a node are ours to make and to remove."""
+        return self.ports or bool(self.floating_ip)
 
 
 CloudSettings = LocalCloudSettings | OpenStackCloudSettings

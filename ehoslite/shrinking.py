@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ehoslite import policies
 from ehoslite.actions import Delete, Drain, Forget, Reason, Sweep, Undrain
 from ehoslite.draft import Draft, idle_jobs
@@ -31,9 +33,23 @@ def replace_broken(draft: Draft) -> None:
             draft.actions.append(Forget(node, Reason("server-gone", text)))
         elif node.servers and (reason := why_broken(draft, node)):
             delete_broken(draft, node, reason)
+        elif len(node.servers) > 1:
+            delete_doubles(draft, node)
         elif node.servers and node.vm_state is VmState.UNKNOWN:
             status = node.servers[0].status or "of no known state"
             draft.hold(node.id, "vm-unknown", f"the server of {node.id} is {status}: left alone")
+
+
+def delete_doubles(draft: Draft, node: Node) -> None:
+    """Several servers with one node's tag, which no pass makes: a proxy that repeats requests might, or a person. They
+    call themselves the same, so once one has joined nobody can tell which of them runs jobs."""
+    text = f"{len(node.servers)} servers carry its tag"
+    if node.condor_state is CondorState.ABSENT and node.created_here:
+        surplus = replace(node, servers=node.servers[1:])
+        draft.actions.append(Delete(surplus, Reason("duplicate", f"{text}; the oldest stays")))
+    else:
+        ids = ", ".join(server.id for server in node.servers)
+        draft.hold(node.id, "duplicate", f"{text} ({ids}): delete by hand those that no job runs on")
 
 
 def sweep_leftovers(draft: Draft) -> None:

@@ -26,7 +26,7 @@ MakeStand = Callable[..., Stand]
 TOGETHER = ("openstack", "openstack_stand")
 
 
-class Together(LoadScopeScheduling):
+class Together(LoadScopeScheduling):  # type: ignore[misc]
     """Hands tests to the workers one by one, but those of such a folder all to the same worker, and first."""
 
     def _split_scope(self, nodeid: str) -> str:

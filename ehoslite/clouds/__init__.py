@@ -26,6 +26,10 @@ class Cloud(Protocol):
         """Every server that carries this pool's tags, in whatever state; never another's."""
         ...
 
+    def exists(self, server: str) -> bool:
+        """Whether the server with this id is there and still ours, asked directly: a listing may leave some out."""
+        ...
+
     def room(self) -> Room:
         """What quota and limits still allow, with what others in the project use."""
         ...

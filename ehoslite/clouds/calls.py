@@ -212,7 +212,8 @@ def _body(answer: Any, what: str) -> dict[str, Any]:
         raise Gone(f"{what}: {said}")
     if status in {401, 407}:
         raise CloudUnreachable(f"{what}: the token is refused: {said}", "unauthorized")
-    if status in {403, 413} and re.search(r"quota|exceeded|limit", said, re.IGNORECASE):
+    over = r"quota" if status == 409 else r"quota|exceeded|limit"  # Neutron says 409, Nova 403, Cinder 413
+    if status in {403, 409, 413} and re.search(over, said, re.IGNORECASE):
         raise NoCapacity(said, "quota")
     if status == 413:
         raise _Again(CloudUnreachable(f"{what}: throttled: {said}", "throttled"), _retry_after(answer))

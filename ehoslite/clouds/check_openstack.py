@@ -23,8 +23,9 @@ from ehoslite.clouds.judging import (
     room_left,
     size_of,
 )
-from ehoslite.clouds.openstack import LONGEST_USER_DATA, TAGS_SINCE, OpenStack, gpus_of
+from ehoslite.clouds.openstack import LONGEST_USER_DATA, OpenStack, gpus_of
 from ehoslite.clouds.quotas import room_of
+from ehoslite.clouds.request import TAGS_SINCE
 from ehoslite.errors import CloudFault, CloudUnreachable, Gone
 from ehoslite.model import UNLIMITED
 from ehoslite.settings import FlavorChoice, OpenStackCloudSettings, Settings
@@ -248,7 +249,7 @@ class _OpenStackCheck:
         if not self.with_volumes:
             settings = replace(settings, boot_volume=0, scratch_size=0)
         servers = self.cloud.servers()
-        listed = [{"status": server.status, "flavor": {"original_name": server.flavor}} for server in servers]
+        listed = [(server.flavor, {"status": server.status}) for server in servers]
         sizes = [
             size_of(self.cloud.name, name, int(seen["vcpus"]), int(seen["ram"])) for name, seen in self.flavors.items()
         ]

@@ -70,6 +70,10 @@ class LocalCloud:
             raise CloudUnreachable("trial.json says that it does not answer")
         return tuple(self._server(folder, tags) for folder, tags in self._folders() if tags["pool"] == self.pool)
 
+    def exists(self, server: str) -> bool:
+        """Whether its folder is there."""
+        return (self.directory / server / "server.json").exists()
+
     def room(self) -> Room:
         """The quota less what the servers of all pools in the folder use."""
         quota, used = self.settings.quota, [tags for _, tags in self._folders()]

@@ -17,14 +17,13 @@ from urllib.parse import quote
 from ehoslite.clouds.calls import Calls
 from ehoslite.clouds.names import Names
 from ehoslite.clouds.quotas import room_of
-from ehoslite.errors import ActionFailed, CloudFault, CloudUnreachable, Unclear
+from ehoslite.clouds.request import NO_TAGS, TAGS_SINCE, Request
+from ehoslite.errors import ActionFailed, CloudFault, CloudUnreachable, Gone, Unclear
 from ehoslite.model import Flavor, Leftover, Resources, Room, Server, VmState
 from ehoslite.settings import OpenStackCloudSettings
 
 KIB_PER_MB, MB_PER_GB = 1024, 1024
 POOL_TAG, NODE_TAG = "ehoslite-pool", "ehoslite-node"
-# Nova takes tags with a creation since 2.52 and lists flavors' sizes with servers since 2.47.
-TAGS_SINCE = (2, 52)
 # Nova's limit on user data, in base64 characters (measured; the manual says the same).
 LONGEST_USER_DATA = 65535
 PAGE = 1000
@@ -100,8 +99,20 @@ class OpenStack:
     def servers(self) -> tuple[Server, ...]:
         """Every server with this pool's tag, in whatever state; page by page, or not at all."""
         with self._making_sense():
-            self._listed = [server for server in self._pages(self._ours()) if self._node_of(server)]
+            every = [*self._pages(self._ours()), *self._untagged()]
+            self._listed = [server for server in every if self._node_of(server)]
             return tuple(self._server(server) for server in self._listed)
+
+    def _untagged(self) -> list[dict[str, Any]]:
+        """Servers of ours from when max_microversion was below 2.52: looked for once an hour, or while there are any.
+        One whose tags somebody took away is not among them: that one was let go."""
+        if not self.has_tags() or self.names.known.get(NO_TAGS) == self.settings.max_microversion:
+            return []
+        query = f"name={quote(f'^ehos-{self.pool}-')}&not-tags={quote(f'{POOL_TAG}={self.pool}')}"
+        found = [server for server in self._pages(query) if server.get("metadata", {}).get(NO_TAGS)]
+        if not found:
+            self.names.known[NO_TAGS] = self.settings.max_microversion
+        return found
 
     def _ours(self, node: str = "") -> str:
         """The query that selects our servers, or those of one node."""
@@ -132,18 +143,18 @@ class OpenStack:
     def _node_of(self, server: Mapping[str, Any]) -> str:
         """The node id that a server of this pool carries; empty for any other server."""
         tags = dict(tag.partition("=")[::2] for tag in server.get("tags", []))
-        marks = tags if self.has_tags() else server.get("metadata", {})
+        metadata = server.get("metadata", {})
+        marks = tags if self.has_tags() and NO_TAGS not in metadata else metadata
         return str(marks.get(NODE_TAG, "")) if marks.get(POOL_TAG) == self.pool else ""
 
     def _server(self, seen: Mapping[str, Any]) -> Server:
         status = str(seen.get("status", ""))
         deleting = seen.get("OS-EXT-STS:task_state") == "deleting"
-        flavor = seen.get("flavor", {})
         return Server(
             self.name,
             str(seen["id"]),
             self._node_of(seen),
-            str(flavor.get("original_name") or self.names.flavor_name(str(flavor.get("id", "")))),
+            self._flavor_of(seen),
             VmState.DELETING if deleting else STATES.get(status, VmState.UNKNOWN),
             _epoch(seen.get("created")),
             " ".join(str(seen.get("fault", {}).get("message", "")).split())[:300],
@@ -151,10 +162,27 @@ class OpenStack:
             _epoch(seen.get("updated")),
         )
 
+    def _flavor_of(self, seen: Mapping[str, Any]) -> str:
+        """The name of a server's flavor; before 2.47 Nova tells its id only."""
+        flavor = seen.get("flavor", {})
+        return str(flavor.get("original_name") or self.names.flavor_name(str(flavor.get("id", ""))))
+
+    def exists(self, server: str) -> bool:
+        """Whether this server is there and still ours: asked directly, where a listing leaves it out. One of a cell
+        that is down is shown without its marks, in the state UNKNOWN, and counts as there."""
+        with self._making_sense():
+            try:
+                seen = self.calls.get("compute", f"/servers/{quote(server)}", self._nova())["server"]
+            except Gone:
+                return False
+            status = seen.get("status")
+            return status == "UNKNOWN" or (status not in {"DELETED", "SOFT_DELETED"} and bool(self._node_of(seen)))
+
     def room(self) -> Room:
         """What the quota, our own limits and the cap on building servers leave; call it after `servers`."""
         with self._making_sense():
-            return room_of(self.settings, self.calls, self._listed, self.flavors(), self._nova())
+            listed = [(self._flavor_of(server), server) for server in self._listed]
+            return room_of(self.settings, self.calls, listed, self.flavors(), self._nova())
 
     def create(self, node: str, flavor: str, user_data: str) -> None:
         """Make the server, once. A reply that got lost is looked up by tag; what is found is ours."""
@@ -162,7 +190,7 @@ class OpenStack:
         if len(data) > LONGEST_USER_DATA:
             raise ActionFailed(f"the user data is too long: {len(data)} of {LONGEST_USER_DATA} characters in base64")
         with self._making_sense():
-            body = self._request(node, flavor, data)
+            body = self.request(node, flavor, data)
         try:
             self.calls.post("compute", "/servers", body, self._nova())
         except Unclear as error:
@@ -173,74 +201,16 @@ class OpenStack:
                 self.names.forget()
             raise
 
+    def request(self, node: str, flavor: str, data: str) -> dict[str, Any]:
+        """What creates this node's server, with the user data in base64; its ports are made."""
+        marks = {POOL_TAG: self.pool, NODE_TAG: node}
+        return Request(self.settings, self.names, self.calls, self.microversion()).body(node, flavor, data, marks)
+
     def _is_there(self, node: str) -> bool:
         try:
             return any(self._node_of(server) == node for server in self._pages(self._ours(node)))
         except CloudFault:
             return False
-
-    def _request(self, node: str, flavor: str, data: str) -> dict[str, Any]:
-        settings, names = self.settings, self.names
-        known = names.flavors()
-        if flavor not in known:
-            raise ActionFailed(f"there is no flavor {flavor!r} in {self.name}")
-        marks = {POOL_TAG: self.pool, NODE_TAG: node}
-        server: dict[str, Any] = {
-            "name": node,
-            "flavorRef": known[flavor]["id"],
-            "user_data": data,
-            "config_drive": settings.config_drive,
-            "metadata": {**settings.metadata, **marks},
-            "networks": self._networks(node),
-        }
-        if not settings.boot_volume:
-            server["imageRef"] = names.image()
-        if self.has_tags():
-            server["tags"] = [f"{name}={value}" for name, value in marks.items()]
-        if settings.security_groups and not settings.floating_ip:
-            server["security_groups"] = [{"name": group} for group in settings.security_groups]
-        if settings.keypair:
-            server["key_name"] = settings.keypair
-        if settings.availability_zone:
-            server["availability_zone"] = settings.availability_zone
-        if devices := self._devices():
-            server["block_device_mapping_v2"] = devices
-        hints = {"os:scheduler_hints": {"group": settings.server_group}} if settings.server_group else {}
-        return {"server": server, **hints}
-
-    def _devices(self) -> list[dict[str, Any]]:
-        """Volumes that Nova makes with the server and deletes with it."""
-        settings, devices = self.settings, []
-        common = {"destination_type": "volume", "delete_on_termination": True}
-        if settings.boot_volume:
-            source = {"source_type": "image", "uuid": self.names.image(), "volume_size": settings.boot_volume}
-            devices.append({"boot_index": 0, **source, **common})
-        elif settings.scratch_size:
-            local = {"source_type": "image", "uuid": self.names.image(), "destination_type": "local"}
-            devices.append({"boot_index": 0, **local, "delete_on_termination": True})
-        if settings.scratch_size:
-            devices.append({"boot_index": -1, "source_type": "blank", "volume_size": settings.scratch_size, **common})
-        return devices
-
-    def _networks(self, node: str) -> Any:
-        """The networks' ids; ports of our own where a floating IP must be there before the server is."""
-        networks = self.names.networks()
-        if not self.settings.floating_ip:
-            return [{"uuid": network} for network in networks] or ("auto" if self.microversion() >= (2, 37) else [])
-        ports = [self._make_port(node, network) for network in networks]
-        body = {
-            "floating_network_id": self.names.network(self.settings.floating_ip),
-            "port_id": ports[0],
-            "description": node,
-        }
-        self.calls.post("network", "/floatingips", {"floatingip": body})
-        return [{"port": port} for port in ports]
-
-    def _make_port(self, node: str, network: str) -> str:
-        body: dict[str, Any] = {"network_id": network, "name": node}
-        if self.settings.security_groups:
-            body["security_groups"] = [self.names.security_group(group) for group in self.settings.security_groups]
-        return str(self.calls.post("network", "/ports", {"port": body})["port"]["id"])
 
     def delete(self, server: Server) -> None:
         """Delete the server; its volumes go with it, its port and floating IP as leftovers of the next pass."""
@@ -248,15 +218,18 @@ class OpenStack:
 
     def leftovers(self) -> tuple[Leftover, ...]:
         """The ports and floating IPs that carry the name of a node of this pool, whether its server is there or not."""
-        if not self.settings.floating_ip:
+        if not self.settings.makes_ports:
             return ()
         with self._making_sense():
             ports = self.calls.get("network", "/ports?fields=id&fields=name")["ports"]
-            addresses = self.calls.get("network", "/floatingips?fields=id&fields=description")["floatingips"]
-            made = [("floating IP", entry["id"], entry.get("description") or "") for entry in addresses]
+            made = self._addresses() if self.settings.floating_ip else []
             made += [("port", entry["id"], entry.get("name") or "") for entry in ports]
         ours = f"ehos-{self.pool}-"
         return tuple(Leftover(self.name, kind, key, node) for kind, key, node in made if _is_ours(node, ours))
+
+    def _addresses(self) -> list[tuple[str, str, str]]:
+        found = self.calls.get("network", "/floatingips?fields=id&fields=description")["floatingips"]
+        return [("floating IP", entry["id"], entry.get("description") or "") for entry in found]
 
     def remove(self, leftover: Leftover) -> None:
         """Remove it; what is gone already is a success."""

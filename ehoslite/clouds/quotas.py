@@ -13,30 +13,39 @@ from ehoslite.settings import OpenStackCloudSettings
 def room_of(
     settings: OpenStackCloudSettings,
     calls: Calls,
-    listed: Sequence[Mapping[str, Any]],
+    listed: Sequence[tuple[str, Mapping[str, Any]]],
     flavors: Sequence[Flavor],
     microversion: str,
 ) -> Room:
-    """The room for further servers; what a server needs beside cores and memory is counted in servers."""
+    """The room for further servers; what a server needs beside cores and memory is counted in servers. `listed` has
+    our servers, each with its flavor's name."""
     absolute = calls.get("compute", "/limits", microversion)["limits"]["absolute"]
     counts = {
         "the quota of instances": left(absolute, "maxTotalInstances", "totalInstancesUsed"),
         "limits.nodes": settings.limits.nodes - len(listed),
-        "limits.building": settings.limits.building - sum(one.get("status") == "BUILD" for one in listed),
+        "limits.building": settings.limits.building - sum(one.get("status") == "BUILD" for _, one in listed),
         **_volumes(settings, calls),
         **_addresses(settings, calls),
     }
     tightest = min(counts, key=lambda name: counts[name])
     sizes = {flavor.name: flavor for flavor in flavors}
-    used = [sizes.get(str(one.get("flavor", {}).get("original_name", ""))) for one in listed]
-    cores = settings.limits.cores - sum(flavor.resources.cpus for flavor in used if flavor)
-    memory = settings.limits.memory - sum(flavor.counted_memory for flavor in used if flavor)
+    used = [counted(one.get("flavor", {}), sizes.get(name)) for name, one in listed]
+    cores = settings.limits.cores - sum(cpus for cpus, _ in used)
+    memory = settings.limits.memory - sum(megabytes for _, megabytes in used)
     return Room(
         counts[tightest],
         min(cores, left(absolute, "maxTotalCores", "totalCoresUsed")),
         min(memory, left(absolute, "maxTotalRAMSize", "totalRAMUsed")),
         "" if tightest == "the quota of instances" else tightest,
     )
+
+
+def counted(shown: Mapping[str, Any], flavor: Flavor | None) -> tuple[float, float]:
+    """Cores and MB of memory of a server: as Nova shows them with it since 2.47, else by its configured flavor; of one
+    that is not configured any more an older Nova tells nothing."""
+    if "vcpus" in shown and "ram" in shown:
+        return float(shown["vcpus"]), float(shown["ram"])
+    return (flavor.resources.cpus, flavor.counted_memory) if flavor else (0.0, 0.0)
 
 
 def left(limits: Mapping[str, Any], most: str, used: str) -> float:
@@ -59,11 +68,13 @@ def _volumes(settings: OpenStackCloudSettings, calls: Calls) -> dict[str, float]
 
 def _addresses(settings: OpenStackCloudSettings, calls: Calls) -> dict[str, float]:
     """How many nodes Neutron's quotas allow, where a node has a floating IP and ports of ours."""
-    if not settings.floating_ip:
+    if not settings.makes_ports:
         return {}
     project = calls.connection().current_project_id
     quotas = calls.get("network", f"/quotas/{project}/details.json")["quota"]
-    counts = {"the quota of floating IPs": ("floatingip", 1), "the quota of ports": ("port", len(settings.networks))}
+    counts = {"the quota of ports": ("port", len(settings.networks))}
+    if settings.floating_ip:
+        counts["the quota of floating IPs"] = ("floatingip", 1)
     return {name: _of_quota(quotas.get(kind, {})) // max(1, each) for name, (kind, each) in counts.items()}
 
 

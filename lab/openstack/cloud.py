@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import signal
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
+from lab.jobs import wait_until
 from lab.openstack import layout as layouts
 from lab.openstack.daemons import Daemons
 from lab.openstack.faults import Call, Calls, Faults
@@ -15,6 +17,7 @@ from lab.openstack.processes import find_family
 from lab.openstack.rest import ApiError, Login, log_in
 
 UNAUTHORIZED = 401
+LONG_AGO = datetime(1970, 1, 1)  # noqa: DTZ001 - as Nova writes its times, in UTC and without saying so
 
 
 class RunningCloud:
@@ -129,8 +132,16 @@ class RunningCloud:
         self.daemons.signal("nova", signal.SIGUSR1)
 
     def start_computes(self) -> None:
-        """Bring the hosts back."""
+        """Bring the hosts back, and wait until Nova has heard of all of them. Raises TimeoutError."""
+        since = datetime.now(UTC).replace(tzinfo=None)
         self.daemons.signal("nova", signal.SIGUSR2)
+        heard = ("up", True)
+        wait_until(lambda: self.computes(since) == {heard}, 60, "the hosts to be back")
+
+    def computes(self, since: datetime = LONG_AGO) -> set[tuple[str, bool]]:
+        """What Nova says of its hosts: "up" or "down", and whether it has heard of them since then (UTC)."""
+        found = self.call_as_admin("GET", "nova", "/os-services?binary=nova-compute")["services"]
+        return {(one["state"], datetime.fromisoformat(one["updated_at"]) >= since) for one in found}
 
     def kill(self, daemon: str) -> None:
         """End a daemon by SIGKILL: keystone, nova (with placement), neutron, glance, cinder. Guests go on."""

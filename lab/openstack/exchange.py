@@ -129,7 +129,7 @@ class Exchange(http.server.BaseHTTPRequestHandler):
     def _ask(self, body: bytes) -> Reply:
         """Pass the request on. Raises OSError if the service cannot be reached or the client went away meanwhile."""
         behind = self._behind
-        if behind.sock is not None and select.select([behind.sock], [], [], 0)[0]:
+        if behind.sock is not None and wait_readable([behind.sock], 0):
             behind.close()  # the service has closed it since
         headers = {name: value for name, value in self.headers.items() if name.lower() not in OWN_HEADERS}
         if body or self.command in ("POST", "PUT", "PATCH"):
@@ -149,12 +149,11 @@ class Exchange(http.server.BaseHTTPRequestHandler):
     def _wait_for(self, behind: socket.socket) -> None:
         """Wait for the service's answer, as long as the client does."""
         while True:
-            ready, _, _ = select.select([behind, self.connection], [], [])
-            if behind in ready:
+            if behind in wait_readable([behind, self.connection]):
                 return
             if not self.connection.recv(1, socket.MSG_PEEK):
                 raise ConnectionError("the client went away")
-            select.select([behind], [], [], HANG_POLL_SECONDS)  # it has sent the next request already: let that be
+            wait_readable([behind], HANG_POLL_SECONDS)  # it has sent the next request already: let that be
 
     def _send(self, reply: Reply, announced: int | None = None) -> int:
         self.send_response_only(reply.status)
@@ -177,7 +176,7 @@ class Exchange(http.server.BaseHTTPRequestHandler):
         """Say nothing until the client goes away or the fault is removed."""
         self.close_connection = True
         while self._route.rules.count_hits(number) is not None:
-            if select.select([self.connection], [], [], HANG_POLL_SECONDS)[0]:
+            if wait_readable([self.connection], HANG_POLL_SECONDS):
                 return
 
     def _reset(self) -> None:
@@ -185,6 +184,16 @@ class Exchange(http.server.BaseHTTPRequestHandler):
         self.close_connection = True
         with contextlib.suppress(OSError):
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+def wait_readable(connections: list[socket.socket], seconds: float | None = None) -> list[socket.socket]:
+    """Wait until one of the connections can be read or is closed; give those. By poll(2): select(2) fails with the
+    1024th descriptor of a process, and clients keep hundreds of connections open."""
+    by_number = {connection.fileno(): connection for connection in connections}
+    poll = select.poll()
+    for number in by_number:
+        poll.register(number, select.POLLIN)
+    return [by_number[number] for number, _ in poll.poll(None if seconds is None else seconds * 1000)]
 
 
 def _make_refusal(fault: Fault) -> Reply:

@@ -65,16 +65,6 @@ def servers_per_node(lab: OpenStackLab) -> Counter[str]:
     return Counter(server["metadata"][NODE_TAG] for server in all_servers(lab) if NODE_TAG in server["metadata"])
 
 
-def wait_for_computes(lab: OpenStackLab, state: str) -> None:
-    """Wait until Nova counts every host as up or as down."""
-
-    def agree() -> bool:
-        services = lab.call_as_admin("GET", "nova", "/os-services?binary=nova-compute")["services"]
-        return {service["state"] for service in services} == {state}
-
-    wait_until(agree, 60, f"the hosts to be {state}")
-
-
 def of_node(cloud: OpenStack, node: str) -> list[Server]:
     """The servers of this node, as a pass lists them."""
     return [server for server in cloud.servers() if server.node == node]

@@ -119,7 +119,6 @@ def test_lines_for_a_person(
         ({"flavors": ["m1.tiny"], "disk_reserved": 3072}, "flavor m1.tiny", "leaves nothing of its disk: no job fits"),
         ({"networks": ["intern"]}, "network intern", "there is no network 'intern'; did you mean internal?"),
         ({"floating_ip": "internal"}, "floating IPs of internal", "is no external network"),
-        ({"floating_ip": "internal", "networks": []}, "network", "floating_ip needs a network to be named"),
         ({"security_groups": ["condor-tcp-only"]}, "port 9618", "closed for UDP: `openstack security group rule cre"),
         ({"security_groups": []}, "port 9618", "closed for TCP and UDP: `"),
         (

@@ -45,7 +45,7 @@ class OpenStackBackend:
         return bool(self.lab.find_processes(server.id))
 
 
-@pytest.fixture(params=["2.96", "2.51"], ids=["tags", "metadata"])
+@pytest.fixture(params=["2.96", "2.51"], ids=["tags", "metadata"])  # type: ignore[no-redef]
 def backend(beta: OpenStackLab, request: pytest.FixtureRequest) -> Iterator[OpenStackBackend]:
     """Beta with a quota of three servers; node names are as a pass gives them, for a Nova without tags."""
     beta.set_quota(instances=3, cores=9, ram=9000)

@@ -13,7 +13,7 @@ from lab.openstack.faults import Fault
 from lab.openstack_stand import OpenStackStand
 from lab.stand import Finished
 from tests.openstack.conftest import MakeOpenStack
-from tests.openstack.direct import TINY, all_servers, open_directly, servers_per_node, wait_for_computes
+from tests.openstack.direct import TINY, all_servers, open_directly, servers_per_node
 
 # Names are remembered between passes; these faults strike a pass that has just lost its memory, too.
 NAMES = (
@@ -252,7 +252,7 @@ def test_accepted_and_then_no_valid_host(make_openstack: MakeOpenStack, bare: Op
     stand = make_openstack(bare, options={"alpha": PATIENCE}, scaling=scaling)
     bare.stop_computes()
     try:
-        wait_for_computes(bare, "down")
+        wait_until(lambda: bare.computes() == {("down", True)}, 60, "the hosts to be down")
         assert stand.reconcile().verbs() == ["create", "create"]
         wait_until(lambda: list(stand.nodes().values()) == ["error"] * 2, 60, "Nova to give up")
         done = stand.reconcile()
@@ -262,7 +262,6 @@ def test_accepted_and_then_no_valid_host(make_openstack: MakeOpenStack, bare: Op
         assert len(our_servers(stand, bare)) <= 2
     finally:
         bare.start_computes()
-        wait_for_computes(bare, "up")
     wait_until(
         lambda: stand.reconcile().code == 0 and list(stand.nodes().values()) == ["active"] * 2, 60, "both replaced"
     )

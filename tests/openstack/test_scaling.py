@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import signal
 from collections import Counter
 
 from lab.jobs import wait_until
 from lab.openstack import OpenStackLab
 from lab.openstack_stand import OpenStackStand
+from lab.stand import Finished
 from tests.openstack.conftest import MakeOpenStack
+from tests.real.test_faults import is_stopped
 
 ONE_FLAVOR = {"alpha": {"flavors": ["m1.medium"]}, "beta": {"flavors": ["m1.medium"]}}
 
@@ -58,3 +61,22 @@ def test_a_second_pass_over_an_unchanged_world_does_nothing(make_openstack: Make
     assert stand.reconcile().verbs() == []
     posts = [call for call in alpha.calls("nova", "POST", "/servers$") if call.status == 202]
     assert len(posts) >= 2
+
+
+def test_a_quota_that_others_use_up_between_look_and_creation(
+    make_openstack: MakeOpenStack, alpha: OpenStackLab, beta: OpenStackLab
+) -> None:
+    """The refusal is understood as quota, and the other cloud takes over in the same pass."""
+    stand = make_openstack(alpha, beta, options=ONE_FLAVOR, scaling={"nodes_min": 1, "boot_timeout": 90})
+    running = stand.start_pass("ehoslite.clouds.openstack:OpenStack.create", "--json", module="tests.stopping")
+    wait_until(lambda: is_stopped(running.pid), 60, "the pass to stop before its creation")
+    alpha.set_quota(instances=0)
+    while running.poll() is None:
+        if is_stopped(running.pid):
+            running.send_signal(signal.SIGCONT)
+    out, err = running.communicate(timeout=60)
+    done = Finished(running.returncode, out, err)
+    assert done.code == 0, done.err
+    made = [(one["subject"], one["result"], one["fault"]) for one in done.data["actions"]]
+    assert made == [("alpha/m1.medium", "not-done", "quota"), ("beta/m1.medium", "done", "")]
+    assert servers_in(stand) == {"beta": 1}

@@ -8,17 +8,19 @@ from typing import Any
 
 import pytest
 
-from ehoslite.actions import Create, Plan
 from ehoslite.model import Flavor, Intent, Leftover, Memory, Resources, Room, Slot, VmState, World
 from ehoslite.nodes import remember
-from ehoslite.plan import plan
 from tests.unit.worlds import (
     LARGE,
     NOW,
     SMALL,
+    acts,
     alien,
     claim,
+    decide,
+    held,
     jobs,
+    made,
     memory,
     remembered,
     server,
@@ -28,22 +30,6 @@ from tests.unit.worlds import (
 )
 
 GPU = Flavor("here", "gpu", Resources(4, 4000, 40_000, 2), price=9)
-
-
-def decide(seen: World, past: Memory | None = None, **scaling: Any) -> Plan:
-    return plan(seen, past or Memory(), settings(**scaling))
-
-
-def made(decided: Plan) -> dict[str, int]:
-    return dict(Counter(action.flavor.name for action in decided.actions if isinstance(action, Create)))
-
-
-def acts(decided: Plan) -> list[tuple[str, str, str]]:
-    return [(action.verb, action.subject, action.reason.code) for action in decided.actions]
-
-
-def held(decided: Plan) -> set[str]:
-    return {hold.reason.code for hold in decided.held}
 
 
 CREATION: dict[str, tuple[World, dict[str, Any], dict[str, int], set[str]]] = {
@@ -209,7 +195,7 @@ def test_retires_what_is_idle_too_long_the_longest_first() -> None:
     ("scaling", "drains"),
     [({"nodes_min": 2}, 1), ({"nodes_spare": 2}, 1), ({"nodes_min": 3}, 0), ({"nodes_spare": 1}, 2), ({}, 3)],
 )
-def test_keeps_minimum_and_spare(scaling: dict[str, int], drains: int) -> None:
+def test_keeps_minimum_and_spare(scaling: dict[str, Any], drains: int) -> None:
     decided = decide(world(*of(idle("n1"), idle("n2"), idle("n3"))), **scaling)
     assert len(acts(decided)) == drains
     assert ("kept" in held(decided)) == (drains < 3)
@@ -296,107 +282,13 @@ def test_somebody_else_s_drain_is_left_alone() -> None:
 
 
 @pytest.mark.parametrize("scaling", [{"nodes_min": 1}, {"nodes_spare": 1}])
-def test_a_drained_node_is_taken_back_for_minimum_and_spare(scaling: dict[str, int]) -> None:
+def test_a_drained_node_is_taken_back_for_minimum_and_spare(scaling: dict[str, Any]) -> None:
     assert [act[0] for act in acts(decide(world([server("n1")], [slot("n1", "Drained")]), **scaling))] == ["undrain"]
 
 
 def test_a_drained_node_is_taken_back_before_one_is_made() -> None:
     decided = decide(world([server("n1")], [slot("n1", "Drained")], [jobs(2)]))
     assert acts(decided) == [("create", "here/small", "demand"), ("undrain", "n1", "demand")]
-
-
-BROKEN: dict[str, tuple[World, Memory, list[tuple[str, str, str]], set[str]]] = {
-    "a failed build": (world([server("n1", VmState.ERROR)]), Memory(), [("delete", "n1", "build-failed")], set()),
-    "a stopped server": (world([server("n1", VmState.STOPPED)]), Memory(), [("delete", "n1", "stopped")], set()),
-    "a stopped server that a schedd may still claim": (
-        world([server("n1", VmState.STOPPED)], [slot("n1"), claim("n1")]),
-        Memory(),
-        [],
-        {"claimed"},
-    ),
-    "a stopped server whose claim has run out": (
-        world([server("n1", VmState.STOPPED)], [slot("n1", heard_ago=3001), claim("n1", heard_ago=3001)]),
-        Memory(),
-        [("delete", "n1", "stopped")],
-        set(),
-    ),
-    "a boot past its time": (
-        world([server("n1")]),
-        memory(remembered("n1", age=901)),
-        [("delete", "n1", "boot-timeout")],
-        set(),
-    ),
-    "a boot within its time": (world([server("n1")]), memory(remembered("n1", age=899)), [], set()),
-    "a boot past its time while the collector is young": (
-        world([server("n1")], collector_since=NOW - 599),
-        memory(remembered("n1", age=901)),
-        [],
-        {"collector-young"},
-    ),
-    "a failed build while the collector is young": (
-        world([server("n1", VmState.ERROR)], collector_since=NOW),
-        Memory(),
-        [("delete", "n1", "build-failed")],
-        set(),
-    ),
-    "an absent node that we do not remember making may be a running one": (
-        world([server("n1")]),
-        memory(remembered("n1", age=2999, created_here=False)),
-        [],
-        set(),
-    ),
-    "such a node after the job lease": (
-        world([server("n1")]),
-        memory(remembered("n1", age=3001, created_here=False)),
-        [("delete", "n1", "lost")],
-        set(),
-    ),
-    "a node that fell silent within the job lease": (
-        world([server("n1")]),
-        memory(remembered("n1", joined=1.0, heard=NOW - 2999)),
-        [],
-        set(),
-    ),
-    "a node silent beyond the job lease": (
-        world([server("n1")]),
-        memory(remembered("n1", joined=1.0, heard=NOW - 3001)),
-        [("delete", "n1", "lost")],
-        set(),
-    ),
-    "a busy node": (world([server("n1")], [slot("n1"), claim("n1")]), memory(remembered("n1")), [], set()),
-    "a server that is being deleted": (
-        world([replace(server("n1", VmState.DELETING), changed=NOW - 899)]),
-        Memory(),
-        [],
-        set(),
-    ),
-    "a server that deletes for ever": (
-        world([replace(server("n1", VmState.DELETING), changed=NOW - 901)]),
-        Memory(),
-        [("delete", "n1", "delete-again")],
-        set(),
-    ),
-    "a server in a state that we do not know": (
-        world([server("n1", VmState.UNKNOWN)]),
-        memory(remembered("n1", joined=1.0, heard=1.0)),
-        [],
-        {"vm-unknown"},
-    ),
-    "ads that a deleted server left": (
-        world([], [slot("n1", heard_ago=181)]),
-        Memory(),
-        [("forget", "n1", "server-gone")],
-        set(),
-    ),
-    "fresh ads of a server that is not listed": (world([], [slot("n1"), claim("n1")]), Memory(), [], set()),
-}
-
-
-@pytest.mark.parametrize("case", BROKEN)
-def test_broken_nodes(case: str) -> None:
-    seen, past, actions, codes = BROKEN[case]
-    decided = decide(seen, past)
-    assert (acts(decided), held(decided)) == (actions, codes)
 
 
 def test_the_plan_does_not_depend_on_the_order_of_its_input() -> None:

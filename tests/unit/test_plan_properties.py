@@ -137,7 +137,7 @@ def test_one_act_a_node_and_a_reason_each(case: tuple[World, Memory, dict[str, i
 @given(cases(), st.randoms(use_true_random=False))
 def test_the_order_of_the_input_does_not_matter(case: tuple[World, Memory, dict[str, int]], chance: Any) -> None:
     seen, past, scaling = case
-    shuffled = {
+    shuffled: dict[str, list[Any]] = {
         "servers": list(seen.clouds[0].servers),
         "slots": list(seen.slots),
         "shapes": list(seen.demand.shapes),

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from ehoslite.actions import Create, Plan
 from ehoslite.model import (
     CloudView,
     Demand,
@@ -22,6 +24,7 @@ from ehoslite.model import (
     World,
 )
 from ehoslite.nodes import DRAIN_REASON
+from ehoslite.plan import plan
 from ehoslite.settings import LocalCloudSettings, Place, ScalingSettings, Settings
 
 NOW = 1_000_000.0
@@ -114,3 +117,19 @@ def remembered(node: str, *, age: float = 5000, flavor: Flavor = SMALL, **more: 
 
 def memory(*nodes: Remembered) -> Memory:
     return Memory({node.node: node for node in nodes})
+
+
+def decide(seen: World, past: Memory | None = None, **scaling: Any) -> Plan:
+    return plan(seen, past or Memory(), settings(**scaling))
+
+
+def made(decided: Plan) -> dict[str, int]:
+    return dict(Counter(action.flavor.name for action in decided.actions if isinstance(action, Create)))
+
+
+def acts(decided: Plan) -> list[tuple[str, str, str]]:
+    return [(action.verb, action.subject, action.reason.code) for action in decided.actions]
+
+
+def held(decided: Plan) -> set[str]:
+    return {hold.reason.code for hold in decided.held}
