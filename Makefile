@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test test-openstack lint bench clean
+.PHONY: demo test lint bench clean
 .DEFAULT_GOAL := test
 
 $(READY): setup.cfg constraints.txt
@@ -18,14 +18,8 @@ CLOUD ?= local
 demo: $(READY)
 	CLOUD=$(CLOUD) $(BIN)/python -m lab.demo
 
-# The tests on the real OpenStack (some minutes more, and 2 GB of memory) are a target of their own for now.
-OPENSTACK := tests/openstack tests/openstack_stand
-
 test: $(READY)
-	$(BIN)/python -m pytest -n 4 --dist load $(OPENSTACK:%=--ignore=%)
-
-test-openstack: $(READY)
-	$(BIN)/python -m pytest -n 2 --dist load $(OPENSTACK)
+	$(BIN)/python -m pytest -n 4 --dist load
 
 lint: $(READY)
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports

@@ -221,7 +221,7 @@ class OpenStack:
         if not self.settings.makes_ports:
             return ()
         with self._making_sense():
-            ports = self.calls.get("network", "/ports?fields=id&fields=name")["ports"]
+            ports = self.calls.get("network", "/ports?fields=id&fields=name&fields=device_id")["ports"]
             made = self._addresses() if self.settings.floating_ip else []
             made += [("port", entry["id"], entry.get("name") or "") for entry in ports]
         ours = f"ehos-{self.pool}-"
