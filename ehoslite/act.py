@@ -175,8 +175,9 @@ def _delete_one(action: Delete, seen: Sequence[Slot], hands: Hands) -> Outcome:
     node = action.node
     if action.drained and not is_drained(seen):
         return Outcome(action, node.id, "it is not seen Drained/Idle any more", harmless=True)
-    if any(slot.claimed and slot.heard > node.heard for slot in seen):
-        return Outcome(action, node.id, "it has been heard of again, with a job", harmless=True)
+    if not action.drained and any(slot.heard > node.heard for slot in seen):
+        # idle or not: its startd may take a job before the delete is carried out
+        return Outcome(action, node.id, "it has been heard of again", harmless=True)
     try:
         _check_time(hands)
         for server in node.servers:

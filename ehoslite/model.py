@@ -131,12 +131,14 @@ class Room:
 
 @dataclass(frozen=True, slots=True)
 class Leftover:
-    """Something beside a server that we made for a node and that costs quota: a port, a floating IP, a volume."""
+    """Something beside a server that we made for a node and that costs quota: a port, a floating IP, a volume.
+    `in_use` says that a server has it, listed or not."""
 
     cloud: str
     kind: str
     id: str
     node: str
+    in_use: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,6 +252,7 @@ class Remembered:
     listed: float = 0.0  # when its cloud last listed its server
     server: str = ""  # the id of that server
     idle_since: float = 0.0  # since when passes have seen it idle without a break, 0 if it is not
+    watched: float = 0.0  # since when passes have looked for it, without a long break, and not heard its startd
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,6 +288,7 @@ class Node:
     created: float = 0.0
     joined: float = 0.0
     heard: float = 0.0
+    watched: float = 0.0
     idle_since: float = 0.0
     created_here: bool = False
     drained_by_us: bool = False

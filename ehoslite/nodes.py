@@ -18,6 +18,10 @@ FRESH = 180.0
 # A foreign configuration reports every 300 s (HTCondor's default); two missed reports and a startd counts as silent.
 SILENT = 660.0
 
+# Silence is only counted while passes look. A longer break between two of them is an outage of ours, or a clock that
+# jumped; a shorter one is within the margin of lost_timeout over the job lease.
+BREAK = 600.0
+
 
 def slots_by_node(world: World, pool: str) -> dict[str, tuple[Slot, ...]]:
     """The slots of our nodes by node id; joined by what the node advertises, never by host name."""
@@ -57,11 +61,11 @@ def is_drained(slots: Sequence[Slot]) -> bool:
     return all(slot.state == "Drained" for slot in slots) and any(slot.activity == "Idle" for slot in slots)
 
 
-def condor_state(slots: Sequence[Slot], joined: float, now: float) -> CondorState:
-    """What the ads say of a node; `joined` is when it was first seen, 0 if never."""
+def condor_state(slots: Sequence[Slot], joined: float, now: float, watched: float = 0.0) -> CondorState:
+    """What the ads say of a node; `joined` is when it was first seen, 0 if never; `watched` as it is remembered."""
     if not slots:
         return CondorState.LOST if joined else CondorState.ABSENT
-    if now - last_heard(slots) > SILENT:
+    if now - max(last_heard(slots), watched) > SILENT:
         return CondorState.LOST
     if is_drained(slots):
         return CondorState.DRAINED
@@ -103,11 +107,12 @@ def _remember_node(
     cloud = servers[0].cloud if servers else slots[0].cloud if slots else ""
     flavor = servers[0].flavor if servers else ""
     past = memory.nodes.get(node) or Remembered(node, cloud, flavor, world.now, created_here=node in memory.intents)
+    past = _watch(past, slots, world.now)
     if servers:
         past = replace(past, listed=world.now, server=servers[0].id)
     if not slots:
         return past
-    state = condor_state(slots, past.joined, world.now)
+    state = condor_state(slots, past.joined, world.now, past.watched)
     return replace(
         past,
         joined=past.joined or world.now,
@@ -116,15 +121,23 @@ def _remember_node(
     )
 
 
+def _watch(past: Remembered, slots: Sequence[Slot], now: float) -> Remembered:
+    """The memory of a node with the start of its silence, which no jump of the clock makes longer: a startd that has
+    spoken since the last pass is alive, whatever the time; and what is remembered of the future was now."""
+    spoken = 0 < past.heard < last_heard(slots)
+    unwatched = past.listed > 0 and not 0 <= now - past.listed <= BREAK
+    times = {name: min(getattr(past, name), now) for name in ("first_seen", "joined", "heard", "listed")}
+    return replace(past, **times, watched=now if spoken or unwatched else min(past.watched, now))
+
+
 def _open_intents(
     intents: Mapping[str, Intent], nodes: Mapping[str, Remembered], answered: set[str], now: float, settings: Settings
 ) -> dict[str, Intent]:
     """An intent is settled by the listing of its node, or by its absence from a whole listing long enough after."""
     return {
-        node: intent
+        node: replace(intent, at=min(intent.at, now))
         for node, intent in intents.items()
-        if node not in nodes
-        and not (intent.cloud in answered and not 0 <= now - intent.at < settings.scaling.intent_timeout)
+        if node not in nodes and not (intent.cloud in answered and now - intent.at >= settings.scaling.intent_timeout)
     }
 
 
@@ -169,13 +182,14 @@ def _node(
         cloud,
         flavor,
         vm_state(servers),
-        condor_state(slots, past.joined, world.now),
+        condor_state(slots, past.joined, world.now, past.watched),
         sizes.get((cloud, flavor), Resources()),
         servers,
         slots,
         past.first_seen,
         past.joined,
         max(past.heard, last_heard(slots)),
+        past.watched,
         idle_since(slots) or past.idle_since,
         past.created_here,
         bool(slots) and all(slot.drain_reason.startswith(DRAIN_REASON) for slot in slots),

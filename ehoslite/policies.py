@@ -10,6 +10,9 @@ from ehoslite.model import CloudView, CondorState, Flavor, Node, Resources, Room
 from ehoslite.nodes import FRESH
 from ehoslite.settings import Settings
 
+# Nova's words for a server that keeps its memory while it does not run; one that is SHUTOFF or SHELVED has lost it.
+FROZEN = {"SUSPENDED", "PAUSED"}
+
 
 def smallest_first(flavors: Iterable[Flavor]) -> list[Flavor]:
     """Cheapest, then smallest: a right-sized node costs 13 % less on real traces than one size for all."""
@@ -84,7 +87,7 @@ def is_booting(node: Node, now: float, settings: Settings) -> bool:
     return (
         node.condor_state is CondorState.ABSENT
         and (node.vm_state in {VmState.BOOTING, VmState.ACTIVE} or unlisted)
-        and now - node.created <= settings.scaling.boot_timeout
+        and silent_for(node, now) <= settings.scaling.boot_timeout
     )
 
 
@@ -121,8 +124,9 @@ def collector_is_young(world: World, settings: Settings) -> bool:
 
 
 def silent_for(node: Node, now: float) -> float:
-    """How long its startd has given no sign of life; for a node whose past is unknown, since we first saw it."""
-    return now - max(node.heard, node.joined, node.created)
+    """How long its startd has given no sign of life while passes looked for one; for a node whose past is unknown,
+    since we first saw it."""
+    return now - max(node.heard, node.joined, node.created, node.watched)
 
 
 def silence_allowed(node: Node, settings: Settings) -> float:
@@ -133,5 +137,9 @@ def silence_allowed(node: Node, settings: Settings) -> float:
 
 
 def may_hold_a_job(node: Node, now: float, settings: Settings) -> bool:
-    """Whether an ad says that it is claimed and is young enough that the schedd may still hold the claim."""
-    return node.claimed and now - node.heard <= settings.scaling.lost_timeout
+    """Whether its ads say that it is claimed and are young enough that the schedd may still hold the claim; or could
+    not say so, because somebody froze the server: a job sleeps in its memory and goes on when it is resumed."""
+    if node.claimed and now - max(node.heard, node.watched) <= settings.scaling.lost_timeout:
+        return True
+    frozen = any(server.status in FROZEN for server in node.servers) and node.condor_state is not CondorState.DRAINED
+    return frozen and silent_for(node, now) <= settings.scaling.lost_timeout

@@ -53,11 +53,12 @@ def delete_doubles(draft: Draft, node: Node) -> None:
 
 
 def sweep_leftovers(draft: Draft) -> None:
-    """Remove what was made for nodes that are no more: ports and floating IPs cost quota."""
+    """Remove what was made for nodes that are no more: ports and floating IPs cost quota. A node that a listing leaves
+    out and that the memory has lost looks like one that is no more; what a server has is therefore kept."""
     known = {node.id for node in draft.nodes}
     for cloud in draft.clouds:
         for leftover in cloud.leftovers:
-            if leftover.node not in known:
+            if leftover.node not in known and not leftover.in_use:
                 reason = Reason("leftover", f"it was made for {leftover.node}, which is no more")
                 draft.actions.append(Sweep(leftover, reason))
 
@@ -105,6 +106,10 @@ def retire_idle(draft: Draft) -> None:
     )
     if ready and draft.world.demand.silent:
         draft.hold("retire", "schedd-silent", f"{len(ready)} idle nodes are kept: not all schedds have answered")
+        return
+    if ready and policies.collector_is_young(draft.world, draft.settings):
+        text = f"{len(ready)} idle nodes are kept: the collector has just started and may not know every schedd yet"
+        draft.hold("retire", "collector-young", text)
         return
     for node in ready[:allowed]:
         idle_for = Reason("idle-timeout", f"idle for {draft.now - node.idle_since:.0f} s")

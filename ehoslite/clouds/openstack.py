@@ -222,14 +222,18 @@ class OpenStack:
             return ()
         with self._making_sense():
             ports = self.calls.get("network", "/ports?fields=id&fields=name&fields=device_id")["ports"]
-            made = self._addresses() if self.settings.floating_ip else []
-            made += [("port", entry["id"], entry.get("name") or "") for entry in ports]
+            used = {port["id"] for port in ports if port.get("device_id")}
+            made = [("port", port["id"], port.get("name") or "", port["id"] in used) for port in ports]
+            made += self._addresses(used) if self.settings.floating_ip else []
         ours = f"ehos-{self.pool}-"
-        return tuple(Leftover(self.name, kind, key, node) for kind, key, node in made if _is_ours(node, ours))
+        return tuple(
+            Leftover(self.name, kind, key, node, in_use) for kind, key, node, in_use in made if _is_ours(node, ours)
+        )
 
-    def _addresses(self) -> list[tuple[str, str, str]]:
-        found = self.calls.get("network", "/floatingips?fields=id&fields=description")["floatingips"]
-        return [("floating IP", entry["id"], entry.get("description") or "") for entry in found]
+    def _addresses(self, used: set[str]) -> list[tuple[str, str, str, bool]]:
+        query = "/floatingips?fields=id&fields=description&fields=port_id"
+        found = self.calls.get("network", query)["floatingips"]
+        return [("floating IP", one["id"], one.get("description") or "", one.get("port_id") in used) for one in found]
 
     def remove(self, leftover: Leftover) -> None:
         """Remove it; what is gone already is a success."""

@@ -231,6 +231,13 @@ def test_nothing_is_retired_while_a_schedd_is_silent() -> None:
     assert (acts(decided), held(decided)) == ([], {"schedd-silent"})
 
 
+@pytest.mark.parametrize(("age", "drains"), [(599, 0), (601, 1)])
+def test_nothing_is_retired_while_a_young_collector_may_not_know_every_schedd(age: float, drains: int) -> None:
+    servers, slots = of(idle("n1"))
+    decided = decide(world(servers, slots, collector_since=NOW - age))
+    assert (len(acts(decided)), held(decided)) == (drains, set() if drains else {"collector-young"})
+
+
 def test_a_silent_schedd_does_not_stop_the_others_demand() -> None:
     assert made(decide(world(shapes=[jobs(1)], silent={"schedd2": "no answer"}))) == {"small": 1}
 
@@ -355,7 +362,8 @@ def test_round_robin_counts_the_nodes_that_are_there() -> None:
 
 def test_leftovers_of_nodes_that_are_no_more_are_swept() -> None:
     seen = world([server("n1")])
-    made = (Leftover("here", "port", "p1", "n1"), Leftover("here", "port", "p2", "n2"))
+    mine, other = Leftover("here", "port", "p1", "n1"), Leftover("here", "port", "p2", "n2")
+    made = (mine, other, Leftover("here", "port", "p3", "n3", in_use=True))
     seen = replace(seen, clouds=(replace(seen.clouds[0], leftovers=made),))
     assert acts(decide(seen, memory(remembered("n1", age=1)))) == [("sweep", "port p2", "leftover")]
     intended = Memory(intents={"n2": Intent("n2", "here", "small", NOW)})

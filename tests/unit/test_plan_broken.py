@@ -38,6 +38,30 @@ BROKEN: dict[str, tuple[World, Memory, list[tuple[str, str, str]], set[str]]] = 
         [("delete", "n1", "stopped")],
         set(),
     ),
+    "a server that somebody suspended: a job may sleep in it, whatever its last ad says": (
+        world([replace(server("n1", VmState.STOPPED), status="SUSPENDED")], [slot("n1", heard_ago=2999)]),
+        Memory(),
+        [],
+        {"claimed"},
+    ),
+    "a suspended server of which nothing else is known": (
+        world([replace(server("n1", VmState.STOPPED), status="SUSPENDED")]),
+        memory(remembered("n1", age=2999)),
+        [],
+        {"claimed"},
+    ),
+    "a server that was suspended when its drain was done": (
+        world([replace(server("n1", VmState.STOPPED), status="SUSPENDED")], [slot("n1", "Drained")]),
+        Memory(),
+        [("delete", "n1", "stopped")],
+        set(),
+    ),
+    "a server suspended beyond the job lease": (
+        world([replace(server("n1", VmState.STOPPED), status="SUSPENDED")], [slot("n1", heard_ago=3001)]),
+        memory(remembered("n1")),
+        [("delete", "n1", "stopped")],
+        set(),
+    ),
     "a boot past its time": (
         world([server("n1")]),
         memory(remembered("n1", age=901)),
