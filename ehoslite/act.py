@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from ehoslite.actions import Create, Delete, Drain, Forget, Outcome, Plan, Sweep, Undrain
+from ehoslite.booting import note_failures
 from ehoslite.cloudinit import read_template, user_data
 from ehoslite.clouds import Cloud
 from ehoslite.config import find_template
@@ -60,7 +61,7 @@ def act(plan: Plan, memory: Memory, hands: Hands, record: Record, now: float) ->
         *_forget([action for action in plan.actions if isinstance(action, Forget)], hands),
         *_sweep([action for action in plan.actions if isinstance(action, Sweep)], hands),
     ]
-    return tuple(outcomes), _settled(memory, outcomes)
+    return tuple(outcomes), note_failures(_settled(memory, outcomes), outcomes, plan.flavors, now)
 
 
 def _intend(actions: Sequence[Create], memory: Memory, hands: Hands, now: float) -> list[tuple[Intent, Create]]:
@@ -178,13 +179,26 @@ def _delete_one(action: Delete, seen: Sequence[Slot], hands: Hands) -> Outcome:
     if not action.drained and any(slot.heard > node.heard for slot in seen):
         # idle or not: its startd may take a job before the delete is carried out
         return Outcome(action, node.id, "it has been heard of again", harmless=True)
+    detail = ""
     try:
         _check_time(hands)
+        detail = _last_words(action, hands)
         for server in node.servers:
             hands.clouds[server.cloud].delete(server)
     except EhosError as error:
-        return Outcome(action, node.id, str(error))
-    return Outcome(action, node.id)
+        return Outcome(action, node.id, str(error), detail=detail)
+    return Outcome(action, node.id, detail=detail)
+
+
+def _last_words(action: Delete, hands: Hands) -> str:
+    """The end of the console log of a boot that never joined: mostly it says why. Without it, it goes all the same."""
+    if action.reason.code != "boot-timeout":
+        return ""
+    try:
+        said = [hands.clouds[server.cloud].console(server) for server in action.node.servers]
+    except EhosError as error:
+        return f"its console log was not to be had: {error}"
+    return f"its console ends with: {said[0]}" if said and said[0] else "its console log is empty"
 
 
 def _forget(actions: Sequence[Forget], hands: Hands) -> list[Outcome]:
@@ -228,4 +242,5 @@ def _settled(memory: Memory, outcomes: Sequence[Outcome]) -> Memory:
     return Memory(
         {node: seen for node, seen in memory.nodes.items() if node not in gone},
         {node: intent for node, intent in memory.intents.items() if node not in unmade | gone},
+        memory.boots,
     )

@@ -108,11 +108,12 @@ class HoldBack:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a pass means to do, and what it does not."""
+    """What a pass means to do, and what it does not; `flavors` are those that it chose among."""
 
     actions: tuple[Action, ...] = ()
     held: tuple[HoldBack, ...] = ()
     nodes: tuple[Node, ...] = ()
+    flavors: tuple[Flavor, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +126,7 @@ class Outcome:
     harmless: bool = False  # not done, and that is a normal outcome (the node got a job in between)
     certain: bool = False  # a creation that certainly made nothing
     fault: str = ""  # the cloud's fault, by its name (docs/reasons.md)
+    detail: str = ""  # what else is known: the end of a failed boot's console log
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 
 from ehoslite import policies
 from ehoslite.actions import Action, Create, HoldBack, Reason
-from ehoslite.model import CloudView, CondorState, Flavor, Node, Resources, Room, Slot, World
+from ehoslite.booting import keys_of
+from ehoslite.model import UNLIMITED, Boots, CloudView, CondorState, Flavor, Node, Resources, Room, Slot, World
 from ehoslite.packing import Packing, Rank, Space
 from ehoslite.settings import Settings
 
@@ -21,6 +22,7 @@ class Draft:
     world: World
     settings: Settings
     nodes: tuple[Node, ...]
+    boots: Mapping[str, Boots] = field(default_factory=dict)
     actions: list[Action] = field(default_factory=list)
     held: list[HoldBack] = field(default_factory=list)
     wanted_back: dict[str, Reason] = field(default_factory=dict)
@@ -28,12 +30,38 @@ class Draft:
 
     def __post_init__(self) -> None:
         self.now = self.world.now
+        self.flavors = {(one.cloud, one.name): one for cloud in self.world.clouds for one in cloud.flavors}
+        self.nodes = tuple(replace(node, boot_allowed=self._boot_allowed(node)) for node in self.nodes)
         self.counted = [node for node in self.nodes if policies.counts_to_limits(node, self.world)]
         self.clouds = [cloud for cloud in self.world.clouds if not cloud.fault]
         self.rooms = {cloud.name: self._room(cloud) for cloud in self.clouds}
         self.nodes_left = self.settings.scaling.nodes_max - sum(max(1, len(node.servers)) for node in self.counted)
         self.nodes_in = Counter(node.cloud for node in self.counted)
-        self.packing = Packing(spaces(self.nodes, self.world, self.settings))
+        self.packing = Packing(spaces(self.nodes, self.world))
+        self.tried = Counter(
+            key for node in self.counted if policies.is_booting(node, self.now) for key in self._keys(node)
+        )
+
+    def _keys(self, node: Node) -> tuple[str, ...]:
+        flavor = self.flavors.get((node.cloud, node.flavor))
+        return keys_of(flavor) if flavor else ()
+
+    def _boot_allowed(self, node: Node) -> float:
+        entries = [self.boots[key] for key in self._keys(node)[:1] if key in self.boots]
+        return policies.boot_allowed(entries[0].times if entries else (), self.settings)
+
+    def trusted(self, flavor: Flavor) -> int:
+        """How many nodes of this flavor may be made, after what its boots and its cloud's have taught."""
+        allowed = UNLIMITED
+        own, whole = (self.boots.get(key, Boots(key)) for key in keys_of(flavor))
+        most = self.settings.scaling.boot_failures
+        for entry, on_trial in (own, own.failures >= most), (whole, whole.failures >= 2 * most):
+            waits = entry is own or on_trial  # one bad flavor does not stop its cloud
+            if waits and self.now < policies.backs_off_until(entry, self.settings):
+                return 0
+            if on_trial:
+                allowed = min(allowed, max(0, 1 - self.tried[entry.key]))
+        return allowed
 
     def _room(self, cloud: CloudView) -> Room:
         """The cloud's quota less what is only intended there and so not yet in the cloud's own count."""
@@ -53,6 +81,7 @@ class Draft:
         self.nodes_left -= servers
         self.nodes_in[flavor.cloud] += servers
         self.rooms[flavor.cloud] = self.rooms[flavor.cloud].less(flavor, servers)
+        self.tried.update(dict.fromkeys(keys_of(flavor), servers))
         for _ in range(servers):
             owner = f"new node {len(self.new) + 1}"
             self.new.append(owner)
@@ -68,7 +97,7 @@ class Draft:
             room = self.rooms[cloud.name]
             room = Room(min(room.instances, self.nodes_left), room.cores, room.memory)
             fitting = policies.fitting_flavors(request, cloud.flavors)
-            if chosen := policies.choose_flavor(request, count, fitting, room):
+            if chosen := policies.choose_flavor(request, count, fitting, room, self.trusted):
                 return chosen[0], 1 if policies.one_at_a_time(allocation) else chosen[1]
         return None
 
@@ -79,7 +108,7 @@ class Draft:
     def count_alive(self) -> int:
         """Nodes that serve, boot, come back or are to be made."""
         return len(self.new) + sum(
-            policies.is_serving(node) or policies.is_booting(node, self.now, self.settings) or self.is_kept(node)
+            policies.is_serving(node) or policies.is_booting(node, self.now) or self.is_kept(node)
             for node in self.counted
         )
 
@@ -92,15 +121,12 @@ class Draft:
 
     def count_unused_soon(self) -> int:
         """The same, with those that boot, come back or are to be made."""
-        booting = sum(
-            policies.is_booting(node, self.now, self.settings) and not self.packing.used[node.id]
-            for node in self.counted
-        )
+        booting = sum(policies.is_booting(node, self.now) and not self.packing.used[node.id] for node in self.counted)
         new = sum(not self.packing.used[owner] for owner in self.new)
         return self.count_unused() + booting + new + len(self.wanted_back)
 
 
-def spaces(nodes: Iterable[Node], world: World, settings: Settings) -> list[Space]:
+def spaces(nodes: Iterable[Node], world: World) -> list[Space]:
     """All room that jobs may be packed onto, ours and foreign."""
     ours = {slot.name for node in nodes for slot in node.slots}
     found = [
@@ -112,7 +138,7 @@ def spaces(nodes: Iterable[Node], world: World, settings: Settings) -> list[Spac
         if policies.is_serving(node):
             rank = Rank.EMPTY if node.condor_state is CondorState.IDLE else Rank.PARTLY_USED
             found += [Space(rank, slot.free, node.id) for slot in node.slots if has_room(slot)]
-        elif policies.is_booting(node, world.now, settings):
+        elif policies.is_booting(node, world.now):
             found.append(Space(Rank.BOOTING, node.resources, node.id))
         elif policies.can_be_taken_back(node):
             found += [Space(Rank.DRAINING, slot.free, node.id) for slot in node.slots if slot.kind != "Dynamic"]

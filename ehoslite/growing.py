@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from ehoslite import policies
 from ehoslite.actions import Reason
+from ehoslite.booting import keys_of
 from ehoslite.draft import Draft, idle_jobs
 from ehoslite.model import Flavor, Resources, Shape
 from ehoslite.packing import Rank, largest_first
@@ -56,6 +57,8 @@ def report_limit(draft: Draft, subject: str, what: str) -> None:
         draft.hold(subject, "nodes-max", f"{what}: nodes_max {draft.settings.scaling.nodes_max} is reached")
     elif not draft.clouds:
         draft.hold(subject, "no-cloud", f"{what}: no cloud answers")
+    elif not any(draft.trusted(flavor) for cloud in draft.clouds for flavor in cloud.flavors):
+        draft.hold(subject, "boots-fail", f"{what}: boots have failed wherever one could be made")
     else:
         bounds = [f"{draft.rooms[cloud.name].bound or 'the quota'} of {cloud.name}" for cloud in draft.clouds]
         draft.hold(subject, "quota", f"{what}: {', '.join(bounds)} allows none that fits")
@@ -84,3 +87,16 @@ def add_nodes(draft: Draft, count: int, reason: Reason) -> None:
         count -= 1
     if count > 0:
         report_limit(draft, reason.code, f"{reason.text}, {count} missing")
+
+
+def report_failing(draft: Draft) -> None:
+    """Where boots fail, why, and when the next one is tried."""
+    for flavor in sorted(draft.flavors.values(), key=lambda flavor: (flavor.cloud, flavor.name)):
+        boots = draft.boots.get(keys_of(flavor)[0])
+        if boots is None or not boots.failures:
+            continue
+        wait = policies.backs_off_until(boots, draft.settings) - draft.now
+        how = f"in {wait:.0f} s at the earliest" if wait > 0 else "now"
+        nodes = "one node" if boots.failures >= draft.settings.scaling.boot_failures else "nodes"
+        text = f"{boots.failures} boots or creations in a row have failed, the last: {boots.why}; {nodes} tried {how}"
+        draft.hold(f"{flavor.cloud}/{flavor.name}", "boots-fail", f"{flavor.cloud}/{flavor.name}: {text}")

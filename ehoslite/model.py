@@ -45,14 +45,10 @@ class Resources:
     gpus: float = 0
 
     def __add__(self, other: Resources) -> Resources:
-        return Resources(
-            self.cpus + other.cpus, self.memory + other.memory, self.disk + other.disk, self.gpus + other.gpus
-        )
+        return Resources(*(mine + its for mine, its in self.against(other)))
 
     def __sub__(self, other: Resources) -> Resources:
-        return Resources(
-            self.cpus - other.cpus, self.memory - other.memory, self.disk - other.disk, self.gpus - other.gpus
-        )
+        return Resources(*(mine - its for mine, its in self.against(other)))
 
     def __mul__(self, times: int) -> Resources:
         return Resources(self.cpus * times, self.memory * times, self.disk * times, self.gpus * times)
@@ -90,13 +86,14 @@ class Flavor:
     """A size of server that a cloud offers; `price` is per hour in whatever money the configuration uses.
 
     `resources` is what a startd on it offers; `quota_memory` what a quota counts, where that is more (the system takes
-    a part)."""
+    a part); `recipe` stands for all that decides what its servers are made of."""
 
     cloud: str
     name: str
     resources: Resources
     price: float = 0.0
     quota_memory: float = 0.0
+    recipe: str = ""
 
     @property
     def counted_memory(self) -> float:
@@ -266,11 +263,28 @@ class Intent:
 
 
 @dataclass(frozen=True, slots=True)
+class Boots:
+    """What the boots of one flavor (or of a whole cloud) have taught; `key` says which, as booting.py makes it.
+
+    `failures` counts nodes since the last success, `rounds` the passes in which some failed; `why` is the last one's
+    reason; `times` how long the last boots took, in seconds.
+    """
+
+    key: str
+    failures: int = 0
+    rounds: int = 0
+    failed_at: float = 0.0
+    why: str = ""
+    times: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Memory:
-    """What the state file holds for the decisions: nodes seen, intents still open."""
+    """What the state file holds for the decisions: nodes seen, intents still open, what boots have taught."""
 
     nodes: Mapping[str, Remembered] = field(default_factory=dict)
     intents: Mapping[str, Intent] = field(default_factory=dict)
+    boots: Mapping[str, Boots] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,6 +306,7 @@ class Node:
     idle_since: float = 0.0
     created_here: bool = False
     drained_by_us: bool = False
+    boot_allowed: float = 0.0  # how long it may take to join
 
     @property
     def machine(self) -> str:

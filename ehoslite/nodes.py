@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
+from ehoslite.booting import note_joined
 from ehoslite.model import CondorState, Intent, Memory, Node, Remembered, Resources, Server, Slot, VmState, World
 from ehoslite.settings import Settings
 
@@ -92,7 +93,9 @@ def remember(memory: Memory, world: World, settings: Settings) -> Memory:
         unlisted = node not in servers and (seen.cloud in answered or seen.cloud not in configured)
         if not unlisted or world.now - seen.heard <= FRESH or _may_have_been_left_out(seen, world.now, settings):
             nodes[node] = seen
-    return Memory(nodes, _open_intents(memory.intents, nodes, answered, world.now, settings))
+    flavors = [flavor for cloud in world.clouds for flavor in cloud.flavors]
+    boots = note_joined(memory, nodes, flavors, world.now)
+    return Memory(nodes, _open_intents(memory.intents, nodes, answered, world.now, settings), boots)
 
 
 def _may_have_been_left_out(seen: Remembered, now: float, settings: Settings) -> bool:

@@ -19,8 +19,9 @@ from ehoslite.settings import Settings
 
 def plan(world: World, memory: Memory, settings: Settings) -> Plan:
     """What this pass should do. The same world, memory and settings give the same plan, in whatever order they come."""
-    draft = Draft(world, settings, join(world, memory, settings.pool))
+    draft = Draft(world, settings, join(world, memory, settings.pool), memory.boots)
     report_silence(draft)
+    growing.report_failing(draft)
     growing.serve_demand(draft)
     growing.keep_minimum(draft)
     growing.keep_spare(draft)
@@ -28,7 +29,7 @@ def plan(world: World, memory: Memory, settings: Settings) -> Plan:
     shrinking.replace_broken(draft)
     shrinking.retire_idle(draft)
     shrinking.sweep_leftovers(draft)
-    return Plan(tuple(draft.actions), tuple(draft.held), draft.nodes)
+    return Plan(tuple(draft.actions), tuple(draft.held), draft.nodes, tuple(draft.flavors.values()))
 
 
 def plan_elsewhere(world: World, memory: Memory, settings: Settings, outcomes: Sequence[Outcome]) -> Plan:
@@ -43,7 +44,7 @@ def plan_elsewhere(world: World, memory: Memory, settings: Settings, outcomes: S
     full = Room(0, 0, 0, "refusal of a creation")
     clouds = tuple(replace(cloud, room=full) if cloud.name in refusing else cloud for cloud in world.clouds)
     again = plan(replace(world, clouds=clouds), memory, settings)
-    return Plan(tuple(action for action in again.actions if isinstance(action, Create)), again.held, again.nodes)
+    return replace(again, actions=tuple(action for action in again.actions if isinstance(action, Create)))
 
 
 def report_silence(draft: Draft) -> None:

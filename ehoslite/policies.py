@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import ceil
 from zlib import crc32
 
-from ehoslite.model import CloudView, CondorState, Flavor, Node, Resources, Room, VmState, World
+from ehoslite.model import Boots, CloudView, CondorState, Flavor, Node, Resources, Room, VmState, World
 from ehoslite.nodes import FRESH
 from ehoslite.settings import Settings
 
 # Nova's words for a server that keeps its memory while it does not run; one that is SHUTOFF or SHELVED has lost it.
 FROZEN = {"SUSPENDED", "PAUSED"}
+
+
+# However often boots have failed, one is tried again after an hour: the cloud may be well again.
+LONGEST_BACKOFF = 3600.0
+# Boots are judged by those before them once there are three; passes see a node join up to a minute or two late.
+OBSERVED_BOOTS, BOOT_MARGIN, SHORTEST_BOOT = 3, 3.0, 300.0
 
 
 def smallest_first(flavors: Iterable[Flavor]) -> list[Flavor]:
@@ -24,12 +30,15 @@ def fitting_flavors(request: Resources, flavors: Iterable[Flavor]) -> list[Flavo
     return smallest_first(flavor for flavor in flavors if flavor.resources.holds(request))
 
 
-def choose_flavor(request: Resources, count: int, fitting: Sequence[Flavor], room: Room) -> tuple[Flavor, int] | None:
+def choose_flavor(
+    request: Resources, count: int, fitting: Sequence[Flavor], room: Room, trusted: Callable[[Flavor], int]
+) -> tuple[Flavor, int] | None:
     """The flavor for `count` jobs and how many of it: the smallest of which enough are allowed, else the one that
-    serves the most. None if the room allows no node at all."""
+    serves the most. `trusted` says how many nodes a flavor may get after what its boots have taught. None if no node
+    is allowed at all."""
     best: tuple[int, Flavor, int] | None = None
     for flavor in fitting:
-        times, allowed = flavor.resources.holds(request), room.holds(flavor)
+        times, allowed = flavor.resources.holds(request), min(room.holds(flavor), trusted(flavor))
         needed = ceil(count / times)
         if needed <= allowed:
             return flavor, needed
@@ -80,14 +89,29 @@ def counts_to_limits(node: Node, world: World) -> bool:
     return not is_ghost(node, world)
 
 
-def is_booting(node: Node, now: float, settings: Settings) -> bool:
+def backs_off_until(boots: Boots, settings: Settings) -> float:
+    """Until when nothing is created there: the wait doubles with each pass in which boots have failed."""
+    if not boots.failures:
+        return 0.0
+    wait: float = settings.scaling.boot_backoff * 2.0 ** min(boots.rounds - 1, 30)
+    return boots.failed_at + min(wait, LONGEST_BACKOFF)
+
+
+def boot_allowed(times: Sequence[float], settings: Settings) -> float:
+    """How long a boot may take: three times the longest of those observed, once there are some, within limits."""
+    if len(times) < OBSERVED_BOOTS:
+        return settings.scaling.boot_timeout
+    return min(settings.scaling.boot_timeout, max(SHORTEST_BOOT, BOOT_MARGIN * max(times)))
+
+
+def is_booting(node: Node, now: float) -> bool:
     """Whether it may still join: a young server (or an intent) whose startd was never seen. One that we made and
     that a listing leaves out is missed for a while, not replaced."""
     unlisted = not node.servers and node.created_here
     return (
         node.condor_state is CondorState.ABSENT
         and (node.vm_state in {VmState.BOOTING, VmState.ACTIVE} or unlisted)
-        and silent_for(node, now) <= settings.scaling.boot_timeout
+        and silent_for(node, now) <= node.boot_allowed
     )
 
 
@@ -133,7 +157,7 @@ def silence_allowed(node: Node, settings: Settings) -> float:
     """How long a node may be silent before it is replaced. One that we made and that never joined runs no job, so its
     boot timeout counts; of any other a schedd may still hold a claim until the job lease has run out."""
     never_joined = node.condor_state is CondorState.ABSENT and node.created_here
-    return settings.scaling.boot_timeout if never_joined else settings.scaling.lost_timeout
+    return node.boot_allowed if never_joined else settings.scaling.lost_timeout
 
 
 def may_hold_a_job(node: Node, now: float, settings: Settings) -> bool:

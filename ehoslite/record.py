@@ -13,12 +13,12 @@ import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import MISSING, asdict, fields
+from dataclasses import MISSING, asdict, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ehoslite.errors import AlreadyRunning, Fault, FixConfiguration, NotRecorded
-from ehoslite.model import Intent, Memory, Remembered
+from ehoslite.model import Boots, Intent, Memory, Remembered
 from ehoslite.settings import RecordSettings
 
 if TYPE_CHECKING:
@@ -51,6 +51,7 @@ class Record:
         return Memory(
             {entry.node: entry for entry in _entries(self.database.table("nodes"), Remembered)},
             {entry.node: entry for entry in _entries(self.database.table("intents"), Intent)},
+            {entry.key: _with_tuple(entry) for entry in _entries(self.database.table("boots"), Boots)},
         )
 
     def passes(self) -> list[dict[str, Any]]:
@@ -67,6 +68,7 @@ class Record:
         self._replace("format", [{"version": FORMAT}])
         self._replace("nodes", [asdict(entry) for entry in memory.nodes.values()])
         self._replace("intents", [asdict(entry) for entry in memory.intents.values()])
+        self._replace("boots", [asdict(entry) for entry in memory.boots.values()])
         named = [(name, self._named.get(name, self._now), known) for name, known in self.names.items() if known]
         self._replace("names", [{"cloud": name, "at": at, "known": known} for name, at, known in named])
         if finished:
@@ -150,7 +152,14 @@ def _fits(value: Any, kind: str) -> bool:
     if kind in {"int", "float"}:
         number = int if kind == "int" else int | float
         return isinstance(value, number) and not isinstance(value, bool) and 0 <= value < 1e18
+    if kind == "tuple[float, ...]":
+        return isinstance(value, list | tuple) and all(_fits(one, "float") for one in value)
     return isinstance(value, {"str": str, "bool": bool}[kind])
+
+
+def _with_tuple(boots: Boots) -> Boots:
+    """JSON knows lists only."""
+    return replace(boots, times=tuple(boots.times))
 
 
 def _is_pass(entry: Mapping[str, Any]) -> bool:

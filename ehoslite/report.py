@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from ehoslite.actions import Action, HoldBack, Outcome, Pass, Plan
+from ehoslite.booting import FAILED_BOOTS
 from ehoslite.errors import EXIT_ACTION_FAILED, EXIT_FINE, EhosError
 from ehoslite.model import Demand, Memory, Node, World
 from ehoslite.record import Record
@@ -94,6 +95,8 @@ def tell(done: Pass, settings: Settings, *, dry_run: bool, as_json: bool) -> int
     """Log and print a finished pass; gives the exit code."""
     for outcome in done.outcomes:
         level = logging.INFO if not outcome.error or outcome.harmless else logging.ERROR
+        if outcome.action.reason.code in FAILED_BOOTS:
+            level = max(level, logging.WARNING)  # said once: it backs off
         log.log(level, "%s", _outcome_line(outcome))
     for held in done.plan.held:
         level = logging.WARNING if held.reason.code in SILENCE else logging.DEBUG
@@ -112,6 +115,8 @@ def _outcome_line(outcome: Outcome) -> str:
     action = outcome.action
     name = outcome.node if outcome.node == action.subject else f"{outcome.node} ({action.subject})"
     line = f"{action.verb} {name}: {action.reason.text} [{action.reason.code}]"
+    if outcome.detail:
+        line += f"; {outcome.detail}"
     if outcome.error:
         line += f" - {'not done' if outcome.harmless else 'FAILED'}: {outcome.error}"
     return line
@@ -201,6 +206,7 @@ def _action_data(action: Action, outcome: Outcome | None) -> dict[str, Any]:
         "result": result,
         "error": outcome.error if outcome else "",
         "fault": outcome.fault if outcome else "",
+        "detail": outcome.detail if outcome else "",
     }
 
 

@@ -116,7 +116,22 @@ class ScalingSettings:
     nodes_spare: int = option("idle nodes to keep ready beyond what the queue needs", 0, at_least=0)
     idle_timeout: Seconds = option("a node idle for so long is retired", Seconds(5 * MINUTE), at_least=0)
     boot_timeout: Seconds = option(
-        "a new node that has not joined the pool after so long is replaced", Seconds(15 * MINUTE), at_least=1
+        "a new node that has not joined the pool after so long is replaced; where boots were observed, after three "
+        "times the longest of them, if that is less",
+        Seconds(15 * MINUTE),
+        at_least=1,
+    )
+    boot_backoff: Seconds = option(
+        "how long nothing is created of a flavor whose boots or creations have failed; twice as long with each pass in "
+        "which more fail, up to an hour. 0: no wait",
+        Seconds(2 * MINUTE),
+        at_least=0,
+    )
+    boot_failures: int = option(
+        "so many failed boots in a row of a flavor, and twice as many in a whole cloud, let only one node at a time be "
+        "tried there, until one has joined",
+        3,
+        at_least=1,
     )
     lost_timeout: Seconds = option(
         "a node that joined and fell silent is replaced after so long: the job lease (40 min) and a margin, so that "

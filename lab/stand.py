@@ -28,7 +28,7 @@ SMALL = {"name": "small", "cpus": 1, "memory": "1 GB", "disk": "4 GB", "price": 
 LARGE = {"name": "large", "cpus": 4, "memory": "4 GB", "disk": "16 GB", "price": 0.20}
 
 # Waits that a person would set to minutes, cut to what a test can wait for.
-QUICK = {"nodes_max": 4, "idle_timeout": 2, "boot_timeout": 30, "intent_timeout": 2}
+QUICK = {"nodes_max": 4, "idle_timeout": 2, "boot_timeout": 30, "intent_timeout": 2, "boot_backoff": 0}
 
 
 @dataclass(frozen=True)

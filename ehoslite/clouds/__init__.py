@@ -42,6 +42,10 @@ class Cloud(Protocol):
         """Remove it. What is gone already is a success. Raises CloudFault."""
         ...
 
+    def console(self, server: Server) -> str:
+        """The end of the server's console log as one line, without what looks like a secret; empty if it has none."""
+        ...
+
     def create(self, node: str, flavor: str, user_data: str) -> None:
         """Make a server with the tags of the pool and of this node id; do not wait for it. Raises NoCapacity,
         BadRequest, ActionFailed and CloudUnreachable when certainly nothing was made; Unclear when it may have been:

@@ -14,6 +14,7 @@ from typing import Any, cast
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt
 
 from ehoslite import __version__
+from ehoslite.clouds.console import brief
 from ehoslite.errors import BadRequest, CloudFault, CloudUnreachable, Gone, NoCapacity, Unclear
 from ehoslite.settings import OpenStackCloudSettings
 
@@ -144,15 +145,15 @@ class Calls:
         except keystone.ConnectTimeout as error:
             raise _Again(CloudUnreachable(f"no answer within {timeout:.0f} s", "timeout")) from error
         except (keystone.Unauthorized, keystone.AuthPluginException) as error:
-            raise CloudUnreachable(f"the login is refused: {_brief(error)}", "unauthorized") from error
+            raise CloudUnreachable(f"the login is refused: {brief(error)}", "unauthorized") from error
         except (keystone.ConnectFailure, keystone.UnknownConnectionError) as error:
-            raise _Again(CloudUnreachable(f"not reached: {_brief(error)}", "unreachable")) from error
+            raise _Again(CloudUnreachable(f"not reached: {brief(error)}", "unreachable")) from error
         except keystone.HttpError as error:
             raise _refused_login(error) from error
         except (keystone.InvalidResponse, keystone.DiscoveryFailure, sdk.NotSupported) as error:
-            raise _Again(CloudUnreachable(f"{type(error).__name__}: {_brief(error)}", "server-error")) from error
+            raise _Again(CloudUnreachable(f"{type(error).__name__}: {brief(error)}", "server-error")) from error
         except (keystone.ClientException, sdk.SDKException, ValueError) as error:
-            raise CloudUnreachable(f"{type(error).__name__}: {_brief(error)}", "misconfigured") from error
+            raise CloudUnreachable(f"{type(error).__name__}: {brief(error)}", "misconfigured") from error
 
     def connection(self) -> Any:
         """The SDK's connection; nothing is asked until the first call. Raises CloudUnreachable (misconfigured)."""
@@ -163,7 +164,7 @@ class Calls:
 
 def _refused_login(error: Any) -> _Again:
     """What a status in the answer to a login means; a 401 never comes here."""
-    text, answer = f"the login failed: {_brief(error)}", getattr(error, "response", None)
+    text, answer = f"the login failed: {brief(error)}", getattr(error, "response", None)
     throttled = CloudUnreachable(text, "throttled")
     fault = throttled if error.http_status == 429 else CloudUnreachable(text, "server-error")
     return _Again(fault, None if answer is None else _retry_after(answer))
@@ -189,10 +190,10 @@ def connect(settings: OpenStackCloudSettings, name: str) -> Any:
         more: dict[str, Any] = {"region_name": settings.region_name} if settings.region_name else {}
         return openstack.connection.Connection(config=found.get_one(cloud=settings.cloud or name, **more, **common))
     except (SDKException, OSError, ValueError, TypeError) as error:
-        raise CloudUnreachable(f"clouds.{name}: {_brief(error)}", "misconfigured") from error
+        raise CloudUnreachable(f"clouds.{name}: {brief(error)}", "misconfigured") from error
     except Exception as error:
         if type(error).__module__.startswith("keystoneauth1"):
-            raise CloudUnreachable(f"clouds.{name}: {_brief(error)}", "misconfigured") from error
+            raise CloudUnreachable(f"clouds.{name}: {brief(error)}", "misconfigured") from error
         raise
 
 
@@ -250,10 +251,4 @@ def _said(answer: Any) -> str:
         text = first.get("message", first) if isinstance(first, dict) else first
     except ValueError:
         text = answer.text
-    return _brief(text) or f"status {answer.status_code}"
-
-
-def _brief(text: object) -> str:
-    """One line of at most 300 characters, without what looks like a secret."""
-    line = " ".join(str(text).split())
-    return re.sub(r"[A-Za-z0-9+/=_.-]{64,}", "[...]", line)[:300]
+    return brief(text) or f"status {answer.status_code}"

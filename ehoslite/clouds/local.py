@@ -22,7 +22,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from ehoslite.clouds.console import last_words
 from ehoslite.clouds.guest import FOLDER_VARIABLE
+from ehoslite.clouds.recipe import recipe_of
 from ehoslite.clouds.release import find_prefix
 from ehoslite.errors import ActionFailed, CloudUnreachable, NoCapacity
 from ehoslite.model import Flavor, Leftover, Resources, Room, Server, VmState
@@ -54,12 +56,14 @@ class LocalCloud:
 
     def flavors(self) -> tuple[Flavor, ...]:
         """The configured sizes."""
+        recipe = recipe_of(self.settings)
         return tuple(
             Flavor(
                 self.name,
                 flavor.name,
                 Resources(flavor.cpus, flavor.memory, flavor.disk * KIB_PER_MB, flavor.gpus),
                 flavor.price,
+                recipe=recipe,
             )
             for flavor in self.settings.flavors
         )
@@ -89,6 +93,12 @@ class LocalCloud:
 
     def remove(self, leftover: Leftover) -> None:
         """There is nothing to remove."""
+
+    def console(self, server: Server) -> str:
+        """The end of what its guest wrote."""
+        with suppress(OSError):
+            return last_words((self.directory / server.id / "console.log").read_text(errors="replace"))
+        return ""
 
     def create(self, node: str, flavor: str, user_data: str) -> None:
         """Make the server's folder, tags and all, in one step, and start its process. Raises NoCapacity,

@@ -15,8 +15,10 @@ from typing import Any
 from urllib.parse import quote
 
 from ehoslite.clouds.calls import Calls
+from ehoslite.clouds.console import last_words
 from ehoslite.clouds.names import Names
 from ehoslite.clouds.quotas import room_of
+from ehoslite.clouds.recipe import recipe_of
 from ehoslite.clouds.request import NO_TAGS, TAGS_SINCE, Request
 from ehoslite.errors import ActionFailed, CloudFault, CloudUnreachable, Gone, Unclear
 from ehoslite.model import Flavor, Leftover, Resources, Room, Server, VmState
@@ -27,6 +29,8 @@ POOL_TAG, NODE_TAG = "ehoslite-pool", "ehoslite-node"
 # Nova's limit on user data, in base64 characters (measured; the manual says the same).
 LONGEST_USER_DATA = 65535
 PAGE = 1000
+# Of a console log; a failed boot's reason stands at its end.
+LINES = 20
 
 STATES = {
     "BUILD": VmState.BOOTING,
@@ -67,6 +71,7 @@ class OpenStack:
         self.pool = pool
         self.calls = Calls(settings, name, remaining, sleep)
         self.names = Names(settings, self.calls, {} if known is None else known)
+        self.recipe = recipe_of(settings)
         self._listed: list[dict[str, Any]] = []
 
     def flavors(self) -> tuple[Flavor, ...]:
@@ -94,7 +99,9 @@ class OpenStack:
         gigabytes = self.settings.boot_volume or int(seen["disk"])
         disk = max(0, (gigabytes + self.settings.scratch_size) * MB_PER_GB - self.settings.disk_reserved) * KIB_PER_MB
         gpus = gpus_of(seen.get("extra_specs", {}))
-        return Flavor(self.name, name, Resources(int(seen["vcpus"]), memory, disk, gpus), price, int(seen["ram"]))
+        return Flavor(
+            self.name, name, Resources(int(seen["vcpus"]), memory, disk, gpus), price, int(seen["ram"]), self.recipe
+        )
 
     def servers(self) -> tuple[Server, ...]:
         """Every server with this pool's tag, in whatever state; page by page, or not at all."""
@@ -183,6 +190,14 @@ class OpenStack:
         with self._making_sense():
             listed = [(self._flavor_of(server), server) for server in self._listed]
             return room_of(self.settings, self.calls, listed, self.flavors(), self._nova())
+
+    def console(self, server: Server) -> str:
+        """The end of its console log; what Nova does not keep is empty."""
+        body = {"os-getConsoleOutput": {"length": LINES}}
+        with self._making_sense():
+            return last_words(
+                str(self.calls.post("compute", f"/servers/{quote(server.id)}/action", body)["output"] or "")
+            )
 
     def create(self, node: str, flavor: str, user_data: str) -> None:
         """Make the server, once. A reply that got lost is looked up by tag; what is found is ours."""

@@ -235,10 +235,31 @@ def test_a_boot_that_never_joins_is_replaced(make_stand: MakeStand) -> None:
     (first,) = stand.nodes()
     stand.configure(boot_timeout=3)
     done = stand.reconcile_until("delete")
-    assert {action["reason"]["code"] for action in done.data["actions"]} >= {"boot-timeout"}
+    (deleted,) = [action for action in done.data["actions"] if action["verb"] == "delete"]
+    assert deleted["reason"]["code"] == "boot-timeout"
+    assert deleted["detail"].endswith("guest: up, without HTCondor")
+    assert "guest: up, without HTCondor" in done.err
     stand.configure(boot_timeout=60)
     wait_until(lambda: stand.reconcile().code == 0 and stand.joined() == 1, 30, "its replacement to join")
     assert first not in stand.nodes()
+
+
+def test_an_image_on_which_no_boot_succeeds_is_not_booted_without_end(make_stand: MakeStand) -> None:
+    """Nothing more is made until the wait is over; what the cloud's servers are made of changes, and it begins anew."""
+    stand = make_stand(scaling={"boot_timeout": 1, "boot_backoff": 3600}, flavors=(TINY,))
+    stand.cloud().try_out(Trial(never_join=99))
+    stand.pool.submit(count=9, memory=200, seconds=600)
+    first = stand.reconcile()
+    assert first.verbs() == ["create"] * 4
+    replaced = stand.reconcile_until("delete")
+    wait_until(lambda: stand.reconcile().code == 0 and not stand.nodes(), 20, "the failed ones to be gone")
+    done = stand.reconcile("-v")
+    assert (done.verbs(), done.held() >= {"boots-fail"}, done.err.count("have failed")) == ([], True, 0)
+    assert len(first.verbs()) + replaced.verbs().count("create") <= 8
+    stand.cloud().try_out(Trial())
+    stand.document["clouds"]["here"]["boot_delay"] = 0.1
+    stand.configure(boot_timeout=60)
+    assert stand.reconcile().verbs() == ["create"] * 4
 
 
 def test_a_node_killed_from_outside_is_noticed_and_its_ads_go(make_stand: MakeStand) -> None:

@@ -42,6 +42,9 @@ class Listing:
 
     def remove(self, leftover: Leftover) -> None: ...
 
+    def console(self, server: Server) -> str:
+        return server.fault
+
     def create(self, node: str, flavor: str, user_data: str) -> None: ...
 
     def delete(self, server: Server) -> None: ...
