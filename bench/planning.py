@@ -8,7 +8,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from ehoslite.model import CloudView, Demand, Flavor, Memory, Resources, Room, Server, Shape, Slot, VmState, World
+from ehoslite.memory import Memory
+from ehoslite.model import CloudView, Demand, Flavor, Resources, Room, Server, Shape, Slot, VmState, World
 from ehoslite.plan import plan
 from ehoslite.settings import LocalCloudSettings, Place, ScalingSettings, Settings
 

@@ -15,7 +15,8 @@ from ehoslite.cloudinit import read_template, user_data
 from ehoslite.clouds import Cloud
 from ehoslite.config import find_template
 from ehoslite.errors import AlreadyDraining, CloudFault, DeadlinePassed, EhosError, NotIdle, Unclear
-from ehoslite.model import Intent, Memory, Slot
+from ehoslite.memory import Intent, Memory
+from ehoslite.model import Slot
 from ehoslite.nodes import is_drained
 from ehoslite.pool import Pool
 from ehoslite.record import Record
@@ -99,12 +100,12 @@ def _create_one(creation: tuple[Intent, Create], values: Mapping[str, str], hand
     except EhosError as error:
         return _not_made(action, intent, error)
     try:
-        hands.clouds[intent.cloud].create(intent.node, intent.flavor, data)
+        server = hands.clouds[intent.cloud].create(intent.node, intent.flavor, data)
     except Unclear as error:
         return Outcome(action, intent.node, str(error), fault=error.code)
     except EhosError as error:
         return _not_made(action, intent, error)
-    return Outcome(action, intent.node)
+    return Outcome(action, intent.node, server=server)
 
 
 def _not_made(action: Create, intent: Intent, error: EhosError) -> Outcome:
@@ -236,11 +237,16 @@ def _check_time(hands: Hands) -> None:
 
 
 def _settled(memory: Memory, outcomes: Sequence[Outcome]) -> Memory:
-    """The memory without what certainly was not made and what certainly is gone."""
+    """The memory without what certainly was not made and what certainly is gone, and with what creations gave."""
     unmade = {outcome.node for outcome in outcomes if outcome.certain}
     gone = {outcome.node for outcome in outcomes if isinstance(outcome.action, Delete | Forget) and not outcome.error}
+    intents = dict(memory.intents)
+    for outcome in outcomes:
+        if isinstance(outcome.action, Create) and outcome.node in intents:
+            unclear = outcome.fault == Unclear.code
+            intents[outcome.node] = replace(intents[outcome.node], server=outcome.server, unclear=unclear)
     return Memory(
         {node: seen for node, seen in memory.nodes.items() if node not in gone},
-        {node: intent for node, intent in memory.intents.items() if node not in unmade | gone},
+        {node: intent for node, intent in intents.items() if node not in unmade | gone},
         memory.boots,
     )

@@ -126,6 +126,7 @@ class Outcome:
     harmless: bool = False  # not done, and that is a normal outcome (the node got a job in between)
     certain: bool = False  # a creation that certainly made nothing
     fault: str = ""  # the cloud's fault, by its name (docs/reasons.md)
+    server: str = ""  # the id of the server that a creation made, where the cloud told it
     detail: str = ""  # what else is known: the end of a failed boot's console log
 
 

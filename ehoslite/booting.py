@@ -9,7 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from ehoslite.actions import Create, Delete, Outcome
-from ehoslite.model import Boots, Flavor, Memory, Remembered
+from ehoslite.memory import Boots, Memory, Remembered
+from ehoslite.model import Flavor
 
 # Reasons of deletions that say that a boot failed.
 FAILED_BOOTS = frozenset({"build-failed", "boot-timeout"})

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field, replace
 from ehoslite import policies
 from ehoslite.actions import Action, Create, HoldBack, Reason
 from ehoslite.booting import keys_of
-from ehoslite.model import UNLIMITED, Boots, CloudView, CondorState, Flavor, Node, Resources, Room, Slot, World
+from ehoslite.memory import Boots
+from ehoslite.model import UNLIMITED, CloudView, CondorState, Flavor, Node, Resources, Room, Slot, World
 from ehoslite.packing import Packing, Rank, Space
 from ehoslite.settings import Settings
 

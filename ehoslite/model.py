@@ -236,58 +236,6 @@ class World:
 
 
 @dataclass(frozen=True, slots=True)
-class Remembered:
-    """What earlier passes saw of a node: history that no ad carries. Losing it costs time, never a node or a job."""
-
-    node: str
-    cloud: str
-    flavor: str
-    first_seen: float
-    created_here: bool = False  # made by a pass that this memory knows of
-    joined: float = 0.0  # when its startd was first seen, 0 if never
-    heard: float = 0.0  # when its startd was last heard
-    listed: float = 0.0  # when its cloud last listed its server
-    server: str = ""  # the id of that server
-    idle_since: float = 0.0  # since when passes have seen it idle without a break, 0 if it is not
-    watched: float = 0.0  # since when passes have looked for it, without a long break, and not heard its startd
-
-
-@dataclass(frozen=True, slots=True)
-class Intent:
-    """ "I am about to create this node in this cloud", written before the call."""
-
-    node: str
-    cloud: str
-    flavor: str
-    at: float
-
-
-@dataclass(frozen=True, slots=True)
-class Boots:
-    """What the boots of one flavor (or of a whole cloud) have taught; `key` says which, as booting.py makes it.
-
-    `failures` counts nodes since the last success, `rounds` the passes in which some failed; `why` is the last one's
-    reason; `times` how long the last boots took, in seconds.
-    """
-
-    key: str
-    failures: int = 0
-    rounds: int = 0
-    failed_at: float = 0.0
-    why: str = ""
-    times: tuple[float, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Memory:
-    """What the state file holds for the decisions: nodes seen, intents still open, what boots have taught."""
-
-    nodes: Mapping[str, Remembered] = field(default_factory=dict)
-    intents: Mapping[str, Intent] = field(default_factory=dict)
-    boots: Mapping[str, Boots] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
 class Node:
     """A server of ours joined to its startd's ads and to what is remembered of it."""
 

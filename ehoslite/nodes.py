@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from ehoslite.booting import note_joined
-from ehoslite.model import CondorState, Intent, Memory, Node, Remembered, Resources, Server, Slot, VmState, World
+from ehoslite.memory import Intent, Memory, Remembered
+from ehoslite.model import CondorState, Node, Resources, Server, Slot, VmState, World
 from ehoslite.settings import Settings
 
 # Every drain of ours carries this reason, so that a drain by an administrator is told from ours and left alone.
@@ -136,11 +137,18 @@ def _watch(past: Remembered, slots: Sequence[Slot], now: float) -> Remembered:
 def _open_intents(
     intents: Mapping[str, Intent], nodes: Mapping[str, Remembered], answered: set[str], now: float, settings: Settings
 ) -> dict[str, Intent]:
-    """An intent is settled by the listing of its node, or by its absence from a whole listing long enough after."""
+    """An intent is settled by the listing of its node, or by its absence from a whole listing long enough after: what a
+    lost reply hides may be made late, and is waited for as long as a boot."""
+    scaling = settings.scaling
     return {
         node: replace(intent, at=min(intent.at, now))
         for node, intent in intents.items()
-        if node not in nodes and not (intent.cloud in answered and now - intent.at >= settings.scaling.intent_timeout)
+        if node not in nodes
+        and not (
+            intent.cloud in answered
+            and now - intent.at
+            >= (max(scaling.boot_timeout, scaling.intent_timeout) if intent.unclear else scaling.intent_timeout)
+        )
     }
 
 

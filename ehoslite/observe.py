@@ -11,7 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 from ehoslite.clouds import Cloud
 from ehoslite.errors import CloudUnreachable, EhosError
-from ehoslite.model import CloudView, Memory, Server, World
+from ehoslite.memory import Memory
+from ehoslite.model import CloudView, Server, World
 from ehoslite.pool import Pool
 
 # How many servers that a listing leaves out are asked for; each costs a call.
@@ -45,10 +46,11 @@ def _look(cloud: Cloud, memory: Memory) -> CloudView:
 
 def _check_whole(cloud: Cloud, servers: Sequence[Server], memory: Memory) -> None:
     """A cloud may leave servers out and not say so (Nova does, of a cell that is down): those that earlier passes saw
-    are asked for by their ids. Some are enough: where all of them are gone, the listing is believed."""
+    or made are asked for by their ids. Some are enough: where all of them are gone, the listing is believed."""
     listed = {server.id for server in servers}
-    expected = [seen.server for seen in memory.nodes.values() if seen.cloud == cloud.name and seen.server]
-    for server in sorted(set(expected) - listed)[:ASKED_AFTER]:
+    seen = {one.server for one in memory.nodes.values() if one.cloud == cloud.name}
+    made = {one.server for one in memory.intents.values() if one.cloud == cloud.name}
+    for server in sorted((seen | made) - listed - {""})[:ASKED_AFTER]:
         if cloud.exists(server):
             text = f"it lists {len(servers)} servers of ours without {server}, which exists: its listing is not whole"
             raise CloudUnreachable(text, "partial")

@@ -12,7 +12,8 @@ from dataclasses import replace
 from ehoslite import growing, shrinking
 from ehoslite.actions import Create, Outcome, Plan
 from ehoslite.draft import Draft, idle_jobs
-from ehoslite.model import Memory, Room, World
+from ehoslite.memory import Memory
+from ehoslite.model import Room, World
 from ehoslite.nodes import join
 from ehoslite.settings import Settings
 

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import ceil
 from zlib import crc32
 
-from ehoslite.model import Boots, CloudView, CondorState, Flavor, Node, Resources, Room, VmState, World
+from ehoslite.memory import Boots
+from ehoslite.model import CloudView, CondorState, Flavor, Node, Resources, Room, VmState, World
 from ehoslite.nodes import FRESH
 from ehoslite.settings import Settings
 

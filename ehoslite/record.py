@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ehoslite.errors import AlreadyRunning, Fault, FixConfiguration, NotRecorded
-from ehoslite.model import Boots, Intent, Memory, Remembered
+from ehoslite.memory import Boots, Intent, Memory, Remembered
 from ehoslite.settings import RecordSettings
 
 if TYPE_CHECKING:

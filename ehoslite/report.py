@@ -15,7 +15,8 @@ from typing import Any
 from ehoslite.actions import Action, HoldBack, Outcome, Pass, Plan
 from ehoslite.booting import FAILED_BOOTS
 from ehoslite.errors import EXIT_ACTION_FAILED, EXIT_FINE, EhosError
-from ehoslite.model import Demand, Memory, Node, World
+from ehoslite.memory import Memory
+from ehoslite.model import Demand, Node, World
 from ehoslite.record import Record
 from ehoslite.settings import Settings
 

@@ -226,7 +226,7 @@ def test_a_failed_build_is_an_error_with_its_fault(backend: Backend) -> None:
 
 def test_every_error_is_ours(backend: Backend) -> None:
     """What a cloud raises derives from EhosError, so one failed action never ends a pass."""
-    raising: list[Callable[[], None]] = [
+    raising: list[Callable[[], object]] = [
         lambda: backend.cloud().create(MINE, "", NOTHING),
         lambda: backend.cloud().create(MINE, f"{backend.small}\n", NOTHING),
     ]

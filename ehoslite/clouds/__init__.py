@@ -46,10 +46,10 @@ class Cloud(Protocol):
         """The end of the server's console log as one line, without what looks like a secret; empty if it has none."""
         ...
 
-    def create(self, node: str, flavor: str, user_data: str) -> None:
-        """Make a server with the tags of the pool and of this node id; do not wait for it. Raises NoCapacity,
-        BadRequest, ActionFailed and CloudUnreachable when certainly nothing was made; Unclear when it may have been:
-        the next listing tells."""
+    def create(self, node: str, flavor: str, user_data: str) -> str:
+        """Make a server with the tags of the pool and of this node id; do not wait for it; give its id. Raises
+        NoCapacity, BadRequest, ActionFailed and CloudUnreachable when certainly nothing was made; Unclear when it may
+        have been: the next listing tells."""
         ...
 
     def delete(self, server: Server) -> None:

@@ -100,7 +100,7 @@ class LocalCloud:
             return last_words((self.directory / server.id / "console.log").read_text(errors="replace"))
         return ""
 
-    def create(self, node: str, flavor: str, user_data: str) -> None:
+    def create(self, node: str, flavor: str, user_data: str) -> str:
         """Make the server's folder, tags and all, in one step, and start its process. Raises NoCapacity,
         ActionFailed."""
         size = next((size for size in self.settings.flavors if size.name == flavor), None)
@@ -120,6 +120,7 @@ class LocalCloud:
             (folder / "error").write_text("No valid host was found (trial.json)")
         else:
             self._boot(folder, release, trial)
+        return folder.name
 
     def delete(self, server: Server) -> None:
         """Kill every process of the server and remove its folder. Raises ActionFailed."""

@@ -199,7 +199,7 @@ class OpenStack:
                 str(self.calls.post("compute", f"/servers/{quote(server.id)}/action", body)["output"] or "")
             )
 
-    def create(self, node: str, flavor: str, user_data: str) -> None:
+    def create(self, node: str, flavor: str, user_data: str) -> str:
         """Make the server, once. A reply that got lost is looked up by tag; what is found is ours."""
         data = base64.b64encode(user_data.encode()).decode()
         if len(data) > LONGEST_USER_DATA:
@@ -207,10 +207,12 @@ class OpenStack:
         with self._making_sense():
             body = self.request(node, flavor, data)
         try:
-            self.calls.post("compute", "/servers", body, self._nova())
+            made = self.calls.post("compute", "/servers", body, self._nova()).get("server")
+            return str(made.get("id", "")) if isinstance(made, dict) else ""
         except Unclear as error:
-            if not self._is_there(node):
-                raise Unclear(f"{error}; no server of {node} is listed (yet)") from error
+            if found := self._find(node):
+                return found
+            raise Unclear(f"{error}; no server of {node} is listed (yet)") from error
         except CloudFault as error:
             if error.code == "bad-request":
                 self.names.forget()
@@ -221,11 +223,12 @@ class OpenStack:
         marks = {POOL_TAG: self.pool, NODE_TAG: node}
         return Request(self.settings, self.names, self.calls, self.microversion()).body(node, flavor, data, marks)
 
-    def _is_there(self, node: str) -> bool:
+    def _find(self, node: str) -> str:
+        """The id of this node's server; empty if none is listed."""
         try:
-            return any(self._node_of(server) == node for server in self._pages(self._ours(node)))
-        except CloudFault:
-            return False
+            return next((str(server["id"]) for server in self._pages(self._ours(node)) if self._node_of(server)), "")
+        except (CloudFault, KeyError, TypeError):
+            return ""
 
     def delete(self, server: Server) -> None:
         """Delete the server; its volumes go with it, its port and floating IP as leftovers of the next pass."""

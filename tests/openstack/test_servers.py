@@ -9,7 +9,8 @@ import pytest
 
 from ehoslite.clouds.openstack import OpenStack
 from ehoslite.errors import NoCapacity
-from ehoslite.model import Memory, Remembered, Room
+from ehoslite.memory import Memory, Remembered
+from ehoslite.model import Room
 from ehoslite.observe import look_at_clouds
 from ehoslite.settings import FlavorChoice, Megabytes, OpenStackLimits
 from lab.jobs import wait_until

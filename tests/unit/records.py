@@ -6,7 +6,7 @@ import errno
 from pathlib import Path
 from typing import Any, NoReturn
 
-from ehoslite.model import Intent, Memory, Remembered
+from ehoslite.memory import Intent, Memory, Remembered
 from ehoslite.record import Record
 from ehoslite.settings import Place, RecordSettings
 

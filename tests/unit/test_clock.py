@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from ehoslite.model import Intent, Memory
+from ehoslite.memory import Intent, Memory
 from ehoslite.nodes import remember
 from ehoslite.plan import plan
 from tests.unit.worlds import NOW, claim, memory, remembered, server, settings, slot, world

@@ -9,7 +9,8 @@ import pytest
 
 from ehoslite.act import Hands, act
 from ehoslite.actions import Delete, Plan, Reason
-from ehoslite.model import CondorState, Memory, Node, Resources, Server, Slot, VmState
+from ehoslite.memory import Memory
+from ehoslite.model import CondorState, Node, Resources, Server, Slot, VmState
 from ehoslite.record import Record
 from tests.unit.worlds import NOW, claim, server, settings, slot
 

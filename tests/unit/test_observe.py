@@ -8,7 +8,8 @@ import pytest
 
 from ehoslite.clouds import Cloud
 from ehoslite.errors import CloudUnreachable
-from ehoslite.model import CloudView, Flavor, Leftover, Memory, Room, Server
+from ehoslite.memory import Memory
+from ehoslite.model import CloudView, Flavor, Leftover, Room, Server
 from ehoslite.observe import ASKED_AFTER, look_at_clouds
 from tests.unit.worlds import SMALL, remembered, server
 
@@ -45,7 +46,8 @@ class Listing:
     def console(self, server: Server) -> str:
         return server.fault
 
-    def create(self, node: str, flavor: str, user_data: str) -> None: ...
+    def create(self, node: str, flavor: str, user_data: str) -> str:
+        return f"{node}{flavor}{user_data}"
 
     def delete(self, server: Server) -> None: ...
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from ehoslite.model import Flavor, Intent, Leftover, Memory, Resources, Room, Slot, VmState, World
+from ehoslite.memory import Intent, Memory
+from ehoslite.model import Flavor, Leftover, Resources, Room, Slot, VmState, World
 from ehoslite.nodes import remember
 from tests.unit.worlds import (
     LARGE,

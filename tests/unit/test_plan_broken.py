@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 
 from ehoslite.actions import Delete
-from ehoslite.model import Memory, Remembered, Slot, VmState, World
+from ehoslite.memory import Memory, Remembered
+from ehoslite.model import Slot, VmState, World
 from tests.unit.worlds import (
     NOW,
     acts,

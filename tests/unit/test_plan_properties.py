@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ehoslite.actions import Create, Delete, Drain, Forget, Sweep, Undrain
-from ehoslite.model import CondorState, Flavor, Memory, Remembered, Resources, Room, Server, Shape, Slot, VmState, World
+from ehoslite.memory import Memory, Remembered
+from ehoslite.model import CondorState, Flavor, Resources, Room, Server, Shape, Slot, VmState, World
 from ehoslite.plan import plan
 from tests.unit.worlds import NOW, claim, remembered, server, settings, slot, world
 

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ehoslite.errors import FixConfiguration, NotRecorded
-from ehoslite.model import Memory, Remembered
+from ehoslite.memory import Memory, Remembered
 from ehoslite.record import FORMAT
 from ehoslite.settings import Seconds
 from tests.unit.records import MEMORY, NOW, OTHER, PASS, opened, refuse, saved

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from ehoslite.errors import NotRecorded
-from ehoslite.model import Memory
+from ehoslite.memory import Memory
 from tests.unit.records import MEMORY, NOW, OTHER, PASS, opened, refuse, saved
 
 # For what takes a moment, however busy the machine.
@@ -98,7 +98,7 @@ def test_killed_write_leaves_the_old_file(path: Path, call: str) -> None:
 FULL = """
 import pathlib, sys
 from ehoslite.errors import NotRecorded
-from ehoslite.model import Memory, Remembered
+from ehoslite.memory import Memory, Remembered
 from ehoslite.record import Record, lock
 from ehoslite.settings import RecordSettings
 folder = pathlib.Path(sys.argv[1])

@@ -9,20 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from ehoslite.actions import Create, Plan
-from ehoslite.model import (
-    CloudView,
-    Demand,
-    Flavor,
-    Memory,
-    Remembered,
-    Resources,
-    Room,
-    Server,
-    Shape,
-    Slot,
-    VmState,
-    World,
-)
+from ehoslite.memory import Memory, Remembered
+from ehoslite.model import CloudView, Demand, Flavor, Resources, Room, Server, Shape, Slot, VmState, World
 from ehoslite.nodes import DRAIN_REASON
 from ehoslite.plan import plan
 from ehoslite.settings import LocalCloudSettings, Place, ScalingSettings, Settings
