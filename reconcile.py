@@ -20,8 +20,8 @@ from ehoslite.act import Hands, act, rehearse
 from ehoslite.actions import Pass, Plan
 from ehoslite.clouds import open_clouds
 from ehoslite.config import find, load
-from ehoslite.deadline import Deadline
-from ehoslite.errors import EhosError
+from ehoslite.deadline import GRACE, Deadline
+from ehoslite.errors import ActionFailed, EhosError
 from ehoslite.nodes import remember
 from ehoslite.observe import observe
 from ehoslite.plan import plan, plan_elsewhere
@@ -43,6 +43,22 @@ def reconcile(hands: Hands, record: Record, now: float, act: report.Acting = act
     return done
 
 
+def take_turn(hands: Hands, record: Record, now: float, *, dry_run: bool) -> Pass:
+    """A pass of the machine whose turn it is; on the other of two managers one that does nothing and says so."""
+    settings, pool = hands.settings, hands.pool
+    two = settings.condor.high_availability
+    why = pool.why_passive(settings.pool) if two else ""
+    if not why and not dry_run and (settings.scaling.lease or two):
+        with nullcontext() if two else report.saying(ActionFailed):  # nodes wait long before they give up
+            pool.renew_lease(settings.pool, settings.deadline + GRACE, settings.scaling.lease)
+        why = pool.why_passive(settings.pool) if two else ""  # of two that begin at once, each now sees the other
+    if not why:
+        return reconcile(hands, record, now, rehearse if dry_run else act)
+    done = report.passive(now, why)
+    record.save(record.memory(), report.entry(done), now)
+    return done
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one pass; gives the exit code (docs/operating.md lists them)."""
     options = _parser().parse_args(arguments)
@@ -56,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             pool = Pool(settings.condor, deadline.remaining)
             hands = Hands(settings, pool, clouds, random.SystemRandom(), deadline.remaining)
             with report.failure_into(record, now):
-                done = reconcile(hands, record, now, rehearse if options.dry_run else act)
+                done = take_turn(hands, record, now, dry_run=options.dry_run)
     except EhosError as error:
         return report.fail(error, as_json=options.json)
     return report.tell(done, settings, dry_run=options.dry_run, as_json=options.json)

@@ -14,7 +14,8 @@ from typing import Any
 
 from ehoslite.act import SIDE_BY_SIDE
 from ehoslite.clouds.openstack import OpenStack
-from ehoslite.settings import FlavorChoice, OpenStackCloudSettings, Place, Seconds
+from ehoslite.options import Place, Seconds
+from ehoslite.settings import FlavorChoice, OpenStackCloudSettings
 from lab.jobs import wait_until
 from lab.openstack import OpenStackLab
 from lab.openstack.clone import clone_server

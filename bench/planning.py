@@ -10,8 +10,9 @@ from pathlib import Path
 
 from ehoslite.memory import Memory
 from ehoslite.model import CloudView, Demand, Flavor, Resources, Room, Server, Shape, Slot, VmState, World
+from ehoslite.options import Place
 from ehoslite.plan import plan
-from ehoslite.settings import LocalCloudSettings, Place, ScalingSettings, Settings
+from ehoslite.settings import LocalCloudSettings, ScalingSettings, Settings
 
 NOW = 1_000_000.0
 NODES, SHAPES, FLAVORS, CLOUDS = 10_000, 300, 30, 4

@@ -128,6 +128,7 @@ def _user_data(intent: Intent, values: Mapping[str, str], hands: Hands) -> str:
         "flavor": intent.flavor,
         "node_domain": settings.condor.node_domain,
         "retirement": f"{settings.condor.retirement:.0f}",
+        "lease": f"{settings.scaling.lease:.0f}",
         "token": hands.pool.node_token(intent.node),
     }
     return user_data(read_template(template), filled, template)

@@ -39,6 +39,11 @@ SLOT_ATTRIBUTES = [
     "LastHeardFrom",
 ]
 
+HAD_ATTRIBUTES = ["Machine", "HadIsActive", "LastHeardFrom"]
+
+# A high-availability daemon reports every 5 minutes (HAD_UPDATE_INTERVAL) and when its state changes.
+HAD_FRESH = 660.0
+
 # What a request or Requirements refers to comes along unasked, transitively (measured, HTCondor 23.9.6): requests that
 # are expressions can be evaluated, and those that are not do not split into groups by memory once used.
 GROUP_BY = [
@@ -65,6 +70,48 @@ def text(ad: Mapping[str, Any], name: str) -> str:
     """A text of printable characters, cut at 200; other types count as not given."""
     value = ad.get(name)
     return "".join(letter for letter in value[:200] if letter.isprintable()) if isinstance(value, str) else ""
+
+
+def newest_of_each(ads: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """One ad a name, the one that a collector heard last: several collectors know the same slots."""
+    found: dict[str, Mapping[str, Any]] = {}
+    for ad in ads:
+        known = found.get(text(ad, "Name"))
+        if known is None or number(ad, "LastHeardFrom") > number(known, "LastHeardFrom"):
+            found[text(ad, "Name")] = ad
+    return list(found.values())
+
+
+def why_passive(answers: Mapping[str, Any]) -> str:
+    """Why this machine is not the manager that acts, from what each collector says of managers; empty if it is.
+
+    Only this machine's own collector is asked who is active, so all times are of one clock, and a machine on which
+    HTCondor is down is passive. A killed manager's ad stays active for a while, so of several claims the one heard
+    last counts.
+    """
+    known = {address: answer for address, answer in answers.items() if not isinstance(answer, Unanswered)}
+    own = next((answer for answer in known.values() if answer["here"] in answer["collector"]), None)
+    if own is None:
+        silent = [f"{address}: {answer}" for address, answer in answers.items() if isinstance(answer, Unanswered)]
+        here = next((answer["here"] for answer in known.values()), "this machine")
+        return f"no collector of {here} answers, so it is not the active manager{''.join(f'; {one}' for one in silent)}"
+    claims = [
+        (number(ad, "LastHeardFrom"), text(ad, "Machine"))
+        for ad in own["had"]
+        if _is_true(ad.get("HadIsActive")) and own["now"] - number(ad, "LastHeardFrom") <= HAD_FRESH
+    ]
+    active = max(claims, default=(0.0, ""))[1]
+    if active != own["here"]:
+        return f"{active or 'no machine'} is the active manager; this is {own['here']}"
+    at_work = sorted({machine for answer in known.values() for machine in answer["at_work"]})
+    if at_work:
+        return f"{own['here']} is the active manager now; a pass of {', '.join(at_work)} may still be at work"
+    return ""
+
+
+def _is_true(value: Any) -> bool:
+    """HAD says True as a text and as a boolean (measured, HTCondor 23.9.6)."""
+    return value is True or (isinstance(value, str) and value.lower() == "true")
 
 
 def read_slots(ads: Iterable[Mapping[str, Any]]) -> tuple[Slot, ...]:

@@ -17,7 +17,10 @@ TAG_NAME = r"[a-z][a-z0-9_]*"
 # {tag}, but not ${shell} nor $(MACRO); {{tag}} stands for a literal {tag}.
 TAG = re.compile(rf"\{{\{{({TAG_NAME})\}}\}}|(?<!\$)\{{({TAG_NAME})\}}")
 
-NODE_TAGS = ("node", "pool", "cloud", "flavor", "collector", "domain", "node_domain", "token", "retirement")
+NODE_TAGS = (
+    *("node", "pool", "cloud", "flavor", "collector", "domain", "node_domain", "token"),
+    *("retirement", "lease"),
+)
 
 HEADER = "#cloud-config\n"
 

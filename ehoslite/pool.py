@@ -14,7 +14,8 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ehoslite.ads import GROUP_BY, SLOT_ATTRIBUTES, read_demand, read_slots
+from ehoslite import questions
+from ehoslite.ads import newest_of_each, read_demand, read_slots, why_passive
 from ehoslite.asking import Unanswered, ask, ask_all
 from ehoslite.errors import ActionFailed, AlreadyDraining, NotIdle, PoolUnreachable
 from ehoslite.model import Demand, Node, Slot
@@ -24,10 +25,6 @@ from ehoslite.settings import CondorSettings
 # Judged by the startd itself, on every slot, in one step with the drain. A constant: condor_drain silently ignores an
 # expression that it cannot parse, and a busy node would be drained.
 ONLY_IF_IDLE = 'State == "Unclaimed" || State == "Owner"'
-
-# Idle (1), and of a universe that a startd runs: vanilla with docker and container (5), java (10), parallel (11),
-# vm (13); not scheduler (7), grid (9) and local (12). JobStatus and JobUniverse must be in the projection as well.
-IDLE = "JobStatus == 1 && (JobUniverse == 5 || JobUniverse == 10 || JobUniverse == 11 || JobUniverse == 13)"
 
 NODE_RIGHTS = ("READ", "ADVERTISE_STARTD", "ADVERTISE_MASTER")
 
@@ -43,30 +40,43 @@ class Pool:
         self.environment = dict(os.environ)
         if settings.config is not None:
             self.environment["CONDOR_CONFIG"] = str(settings.config)
+        self._collectors: tuple[str, ...] = ("",)  # the configured one; their addresses when they are several
+
+    def why_passive(self, pool: str) -> str:
+        """Why this machine is not the one whose passes act now; empty if it is. Raises PoolUnreachable."""
+        answers = self._ask_collectors(questions.query_managers, pool)
+        _answered(answers)
+        return why_passive(answers)
+
+    def renew_lease(self, pool: str, pass_lasts: float, lifetime: float) -> None:
+        """Tell the nodes that somebody looks after them, and other managers that a pass has begun here that is over
+        after `pass_lasts` seconds. The ad lasts for `lifetime` seconds. Raises ActionFailed when no collector took it.
+        """
+        answers = self._ask_collectors(questions.renew_lease, pool, pass_lasts, lifetime)
+        if all(isinstance(answer, Unanswered) for answer in answers.values()):
+            raise ActionFailed(f"the lease of the nodes could not be renewed: {_faults(answers)}")
 
     def slots(self) -> tuple[tuple[Slot, ...], float, dict[str, str]]:
         """Every slot of the pool, when the collector started, and the schedds that it knows (name -> its ad).
 
-        Raises PoolUnreachable.
+        Of several collectors those that answer are taken together. The one that has been there longest vouches for
+        what is absent: startds and schedds report to all of them. Raises PoolUnreachable when none answers.
         """
-        try:
-            answer = ask(self._in_child(_query_collector), self._patience())
-        except Unanswered as error:
-            raise PoolUnreachable(f"the collector did not answer: {error}") from error
-        return read_slots(answer["slots"]), answer["since"], answer["schedds"]
+        answers = _answered(self._ask_collectors(questions.query_pool))
+        slots = newest_of_each(ad for answer in answers for ad in answer["slots"])
+        schedds = {name: ad for answer in answers for name, ad in answer["schedds"].items()}
+        return read_slots(slots), min(answer["since"] for answer in answers), schedds
 
     def demand(self, schedds: Mapping[str, str]) -> Demand:
         """The idle jobs of these schedds, each asked on its own; those that do not answer are named in `silent`."""
-        questions = {name: self._in_child(_query_schedd, ad) for name, ad in schedds.items()}
-        return read_demand(ask_all(questions, self._patience()))
+        asked = {name: self._in_child(questions.query_schedd, ad) for name, ad in schedds.items()}
+        return read_demand(ask_all(asked, self._patience()))
 
     def slots_of(self, nodes: Iterable[Node]) -> dict[str, tuple[Slot, ...]]:
         """The slots of these nodes as the collector knows them now, by node id. Raises PoolUnreachable."""
         ids = {node.id for node in nodes}
-        try:
-            slots = read_slots(ask(self._in_child(_query_nodes, sorted(ids)), self._patience()))
-        except Unanswered as error:
-            raise PoolUnreachable(f"the collector did not answer: {error}") from error
+        answers = _answered(self._ask_collectors(questions.query_nodes, sorted(ids)))
+        slots = read_slots(newest_of_each(ad for answer in answers for ad in answer))
         return {node: tuple(slot for slot in slots if slot.node == node) for node in ids}
 
     def drain(self, node: Node) -> None:
@@ -78,7 +88,7 @@ class Pool:
         self._drain_tool("-cancel", node.machine)
 
     def _drain_tool(self, *arguments: str) -> None:
-        done = self._run("condor_drain", *arguments)
+        done = self._run_at_collector("condor_drain", *arguments)
         if done.returncode == 0:
             return
         said = " ".join((done.stderr + done.stdout).split())
@@ -89,14 +99,14 @@ class Pool:
         raise ActionFailed(f"condor_drain: {said or f'exit {done.returncode}'}"[:300])
 
     def invalidate(self, nodes: Iterable[Node]) -> None:
-        """Remove the ads that deleted nodes left in the collector; they would linger for 15 minutes and more.
+        """Remove the ads that deleted nodes left in the collector; they would linger for 15 minutes and more. Those in
+        a collector that does not answer, while another does, are left to a later pass, which sees them.
 
         Raises ActionFailed.
         """
-        try:
-            ask(self._in_child(_invalidate, sorted(node.id for node in nodes)), self._patience())
-        except Unanswered as error:
-            raise ActionFailed(f"the ads could not be invalidated: {error}") from error
+        answers = self._ask_collectors(questions.invalidate, sorted(node.id for node in nodes))
+        if all(isinstance(answer, Unanswered) for answer in answers.values()):
+            raise ActionFailed(f"the ads could not be invalidated: {_faults(answers)}")
 
     def node_token(self, node: str) -> str:
         """A new token with the rights of a node only. Never on a command line, in a log or in the state file.
@@ -115,7 +125,7 @@ class Pool:
             arguments = ("condor_token_create", "-key", key.name, "-identity", identity, *rights, *lifetime)
             done = self._run(*arguments, more=more)
         else:
-            done = self._run("condor_token_fetch", "-type", "COLLECTOR", *rights, *lifetime)
+            done = self._run_at_collector("condor_token_fetch", "-type", "COLLECTOR", *rights, *lifetime)
         token = done.stdout.strip()
         if done.returncode or token.count(".") != 2:
             raise ActionFailed(f"no token for the node: {' '.join(done.stderr.split())[:300] or 'no answer'}")
@@ -131,9 +141,26 @@ class Pool:
 
     def _parameter(self, name: str) -> str:
         try:
-            return str(ask(self._in_child(_read_parameter, name), self._patience()))
+            return str(ask(self._in_child(questions.read_parameter, name), self._patience()))
         except Unanswered as error:
             raise PoolUnreachable(f"HTCondor's configuration gives no {name}: {error}") from error
+
+    def _ask_collectors(self, question: Callable[..., Any], *arguments: Any) -> dict[str, Any]:
+        """What each collector answers, by its address; an Unanswered stands for one that does not. While another does,
+        it is not asked again in this pass: each time would cost the whole query_timeout."""
+        while True:
+            asked = {
+                address: self._in_child(questions.ask_collector, address, question, arguments)
+                for address in self._collectors
+            }
+            answers = ask_all(asked, self._patience())
+            first = next(iter(answers.values()))
+            if isinstance(first, questions.Several):
+                self._collectors = first.addresses
+                continue
+            answering = [address for address, answer in answers.items() if not isinstance(answer, Unanswered)]
+            self._collectors = tuple(answering) or self._collectors
+            return answers
 
     def _patience(self) -> float:
         return max(0.0, min(self.settings.query_timeout, self.remaining()))
@@ -151,6 +178,14 @@ class Pool:
             return question(*arguments)
 
         return asked
+
+    def _run_at_collector(self, program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run a tool that asks the collector first; of several, one after the other until one knows what it wants."""
+        for address in self._collectors:
+            done = self._run(program, *(("-pool", address) if address else ()), *arguments)
+            if done.returncode == 0 or any(code in done.stderr for code in ("10001", "10003")):
+                break
+        return done
 
     def _run(
         self, program: str, *arguments: str, more: Mapping[str, str] | None = None
@@ -176,84 +211,18 @@ class Pool:
             raise ActionFailed(f"{program} did not come back within {error.timeout:.0f} s") from error
 
 
-def _plain(ad: Any, names: Iterable[str]) -> dict[str, Any]:
-    """The attributes that come to numbers, texts or booleans; an expression is evaluated within its ad.
-
-    Not by isinstance: classad2's Undefined and Error are ints to Python (2 and 1).
-    """
-    values = {name: ad.eval(name) for name in names if name in ad}
-    return {name: value for name, value in values.items() if type(value) in (bool, int, float, str)}
-
-
-def _query_collector() -> dict[str, Any]:
-    import htcondor2
-
-    collector = htcondor2.Collector()
-    slots = [_plain(ad, SLOT_ATTRIBUTES) for ad in collector.query(htcondor2.AdType.Startd, projection=SLOT_ATTRIBUTES)]
-    schedds = {str(ad["Name"]): str(ad) for ad in collector.locateAll(htcondor2.DaemonType.Schedd)}
-    own = collector.query(htcondor2.AdType.Collector, projection=["MonitorSelfTime", "MonitorSelfAge"])
-    return {"slots": slots, "schedds": schedds, "since": _started(own)}
+def _answered(answers: Mapping[str, Any]) -> list[Any]:
+    """The answers that came. Raises PoolUnreachable when there are none."""
+    came = [answer for answer in answers.values() if not isinstance(answer, Unanswered)]
+    if not came:
+        raise PoolUnreachable(f"the collector did not answer: {_faults(answers)}")
+    return came
 
 
-def _started(own: Iterable[Any]) -> float:
-    """When the collector started, by its own ad; a collector too young to have one started just now."""
-    known = [_plain(ad, ("MonitorSelfTime", "MonitorSelfAge")) for ad in own]
-    starts = [ad["MonitorSelfTime"] - ad["MonitorSelfAge"] for ad in known if len(ad) == 2]
-    return float(max(starts, default=float("inf")))
-
-
-def _among(nodes: Iterable[str]) -> str:
-    """The constraint that selects the ads of these nodes; ids are quoted, so none can be more than a text."""
-    import classad2
-
-    return " || ".join(f"EhosNode =?= {classad2.quote(node)}" for node in nodes)
-
-
-def _query_nodes(nodes: list[str]) -> list[dict[str, Any]]:
-    import htcondor2
-
-    ads = htcondor2.Collector().query(htcondor2.AdType.Startd, _among(nodes), SLOT_ATTRIBUTES)
-    return [_plain(ad, SLOT_ATTRIBUTES) for ad in ads]
-
-
-def _query_schedd(ad: str) -> list[dict[str, Any]]:
-    import classad2
-    import htcondor2
-
-    schedd = htcondor2.Schedd(classad2.ClassAd(ad))
-    groups = schedd.query(IDLE, GROUP_BY, opts=htcondor2.QueryOpt.GroupBy)
-    return [
-        {
-            **_plain(group, (*GROUP_BY, "JobCount")),
-            "Requirements": str(group.lookup("Requirements")),
-            "Text": _texts(group),
-        }
-        for group in groups
-    ]
-
-
-def _texts(group: Any) -> dict[str, str]:
-    """The requests as they were written, for the report on those that come to no number."""
-    return {name: str(group.lookup(name)) for name in GROUP_BY if name.startswith("Request") and name in group}
-
-
-def _invalidate(nodes: list[str]) -> None:
-    import classad2
-    import htcondor2
-
-    collector = htcondor2.Collector()
-    wanted = _among(nodes)
-    for ad in collector.query(htcondor2.AdType.Any, wanted, ["Name", "MyAddress", "MyType"]):
-        kind = str(ad["MyType"])
-        query = classad2.ClassAd({"MyType": "Query", "TargetType": kind, "Name": ad["Name"]})
-        if "MyAddress" in ad:
-            query["MyAddress"] = ad["MyAddress"]
-        query["Requirements"] = classad2.ExprTree(f"TARGET.Name == {classad2.quote(str(ad['Name']))}")
-        command = "INVALIDATE_MASTER_ADS" if kind == "DaemonMaster" else "INVALIDATE_STARTD_ADS"
-        collector.advertise([query], command)
-
-
-def _read_parameter(name: str) -> str:
-    import htcondor2
-
-    return str(htcondor2.param[name])
+def _faults(answers: Mapping[str, Any]) -> str:
+    """Why collectors did not answer, each with its address where there are several."""
+    return "; ".join(
+        f"{address}: {answer}" if address else str(answer)
+        for address, answer in answers.items()
+        if isinstance(answer, Unanswered)
+    )

@@ -14,7 +14,8 @@ from typing import Any, Literal
 import yaml
 
 from ehoslite.errors import Fault
-from ehoslite.settings import CLOUD_TYPES, CloudSettings, FlavorChoice, Megabytes, Option, Place, Seconds
+from ehoslite.options import Megabytes, Option, Place, Seconds
+from ehoslite.settings import CLOUD_TYPES, CloudSettings, FlavorChoice
 from ehoslite.yamlfile import has_control
 
 UNREADABLE = object()

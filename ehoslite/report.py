@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from ehoslite.actions import Action, HoldBack, Outcome, Pass, Plan
+from ehoslite.actions import Action, HoldBack, Outcome, Pass, Plan, Reason
 from ehoslite.booting import FAILED_BOOTS
 from ehoslite.errors import EXIT_ACTION_FAILED, EXIT_FINE, EhosError
 from ehoslite.memory import Memory
@@ -23,8 +23,8 @@ from ehoslite.settings import Settings
 # Raise it when a key of the JSON changes its meaning or goes; new keys may come at any time (docs/json.md).
 SCHEMA = 1
 
-# What a person must hear of even when nothing else is to be said.
-SILENCE = {"cloud-silent", "schedd-silent"}
+# What a person must hear of even when nothing else is to be said, and what with -v.
+LOUD = {"cloud-silent": logging.WARNING, "schedd-silent": logging.WARNING, "not-active": logging.INFO}
 
 log = logging.getLogger("ehoslite")
 
@@ -71,17 +71,24 @@ def failure_into(record: Record, now: float) -> Iterator[None]:
     try:
         yield
     except EhosError as error:
-        with _quietly():
+        with saying():
             record.save(record.memory(), {"at": now, "error": str(error)}, now)
         raise
 
 
 @contextmanager
-def _quietly() -> Iterator[None]:
+def saying(kind: type[EhosError] = EhosError) -> Iterator[None]:
+    """Say what goes wrong in here, and go on."""
     try:
         yield
-    except EhosError as error:
+    except kind as error:
         log.warning("%s", error)
+
+
+def passive(now: float, why: str) -> Pass:
+    """The pass of a machine that is not the active manager: nothing was looked at."""
+    held = HoldBack("this machine", Reason("not-active", why))
+    return Pass(World(now, (), (), Demand()), Plan(held=(held,)), ())
 
 
 def fail(error: EhosError, *, as_json: bool) -> int:
@@ -100,7 +107,7 @@ def tell(done: Pass, settings: Settings, *, dry_run: bool, as_json: bool) -> int
             level = max(level, logging.WARNING)  # said once: it backs off
         log.log(level, "%s", _outcome_line(outcome))
     for held in done.plan.held:
-        level = logging.WARNING if held.reason.code in SILENCE else logging.DEBUG
+        level = LOUD.get(held.reason.code, logging.DEBUG)
         log.log(level, "%s [%s]", held.reason.text, held.reason.code)
     log.log(logging.INFO if done.outcomes else logging.DEBUG, "%s", headline(done.world, done.plan.nodes))
     if as_json:

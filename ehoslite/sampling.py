@@ -15,7 +15,8 @@ from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from ehoslite.settings import CLOUD_TYPES, CloudSettings, Megabytes, Option, Place, Seconds, Settings
+from ehoslite.options import Megabytes, Option, Place, Seconds
+from ehoslite.settings import CLOUD_TYPES, CloudSettings, Settings
 
 HEAD = """\
 # The configuration of ehoslite. A line that is commented out shows the default or, where there is none, an example.

@@ -7,47 +7,14 @@ A field's type tells how it is read: `Seconds` takes 300, "5m" or "1h 30m"; `Meg
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NewType
+from typing import Literal
 
-Seconds = NewType("Seconds", float)
-Megabytes = NewType("Megabytes", int)
-Place = NewType("Place", Path)
-
-MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
+from ehoslite.options import DAY, HOUR, MINUTE, NAME, Megabytes, Place, Seconds, option
 
 # HTCondor's JOB_DEFAULT_LEASE_DURATION: so long a schedd waits for a silent startd before it starts the job elsewhere.
 JOB_LEASE = 2400.0
-
-
-@dataclass(frozen=True)
-class Option:
-    """What is known of an option beside its type and default; `shown` stands for a default that the machine makes."""
-
-    help: str
-    at_least: float | None = None
-    at_most: float | None = None
-    one_of: tuple[str, ...] = ()
-    pattern: str = ""
-    pattern_help: str = ""
-    secret: bool = False
-    sample: Any = None
-    shown: str = ""
-
-
-def option(help: str, default: Any = MISSING, *, factory: Any = MISSING, **more: Any) -> Any:  # noqa: A002
-    """A dataclass field that carries an Option; without a default the option must be given."""
-    metadata = {"option": Option(help, **more)}
-    if factory is not MISSING:
-        return field(default_factory=factory, metadata=metadata)
-    return field(default=default, metadata=metadata)
-
-
-NAME = {
-    "pattern": r"[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?",
-    "pattern_help": "1 to 32 lower-case letters, digits and inner hyphens",
-}
 
 
 @dataclass(frozen=True)
@@ -105,6 +72,11 @@ class CondorSettings:
         Seconds(30 * DAY),
         at_least=HOUR,
     )
+    high_availability: bool = option(
+        "two central managers, each with passes of its own: only those of the machine act whose high-availability "
+        "daemon (HAD) is active",
+        False,
+    )
 
 
 @dataclass(frozen=True)
@@ -142,6 +114,13 @@ class ScalingSettings:
     intent_timeout: Seconds = option(
         "a node that was intended, or that boots, and that no listing shows for so long is not there",
         Seconds(MINUTE),
+        at_least=0,
+    )
+    lease: Seconds = option(
+        "idle nodes power themselves off when no pass has run for so long: nobody looks after them any more. Every "
+        "pass renews it; let it outlast what may keep passes or the collector away for a while. 0: nodes stay on; "
+        "those made with a lease keep to theirs",
+        Seconds(2 * HOUR),
         at_least=0,
     )
     node_allocation: Literal["fill-first", "round-robin", "random", "cheapest"] = option(

@@ -28,7 +28,7 @@ BIND_ALL_INTERFACES = False
 ENABLE_IPV6 = False
 NO_DNS = True
 DEFAULT_DOMAIN_NAME = lab.test
-COLLECTOR_HOST = 127.0.0.1:{port}
+COLLECTOR_HOST = {collectors}
 UID_DOMAIN = {domain}
 TRUST_DOMAIN = {domain}
 SEC_CLIENT_AUTHENTICATION = REQUIRED
@@ -110,6 +110,15 @@ class PoolFiles(PoolTools):
     port: int
 
     @property
+    def collectors(self) -> str:
+        """What COLLECTOR_HOST is for daemons, clients and nodes."""
+        return f"127.0.0.1:{self.port}"
+
+    def network(self, folder: Path) -> str:
+        """The macros that every daemon and client of the pool needs, with `folder` as its own."""
+        return NETWORK.format(collectors=self.collectors, domain=self.domain, folder=folder)
+
+    @property
     def signing_key(self) -> Path:
         """The key that signs the pool's tokens, readable by the daemons' account only."""
         return self.manager / "keys" / "POOL"
@@ -173,15 +182,7 @@ class PoolFiles(PoolTools):
 
     def write_configuration(self) -> None:
         """Write the configuration files of the manager and of every client."""
-        people = ("condor", *CLIENT_RIGHTS, "node-*")
-        manager = self.release.configuration()
-        manager += NETWORK.format(port=self.port, domain=self.domain, folder=self.manager)
-        manager += MANAGER.format(
-            port=self.port,
-            domain=self.domain,
-            schedds=" ".join(self.spools),
-            everyone=", ".join(f"{name}@{self.domain}" for name in people if name != "stranger"),
-        )
+        manager = self.daemon_configuration(self.manager, self.port)
         for name, (key, spool) in zip(self.schedd_names, self.spools.items(), strict=True):
             manager += SCHEDD.format(key=key, name=name, spool=spool)
         (self.manager / "condor_config").write_text(manager + textwrap.dedent(self.extra))
@@ -189,10 +190,15 @@ class PoolFiles(PoolTools):
         account = f"CONDOR_IDS = {NOBODY}.{NOBODY}\n" if os.geteuid() == 0 else ""
         for name in CLIENT_RIGHTS:
             path = self.client(name)
-            network = NETWORK.format(port=self.port, domain=self.domain, folder=path.parent)
-            path.write_text(
-                self.release.configuration() + network + CLIENT.format(schedd=self.schedd_names[0]) + account
-            )
+            client = CLIENT.format(schedd=self.schedd_names[0])
+            path.write_text(self.release.configuration() + self.network(path.parent) + client + account)
+
+    def daemon_configuration(self, folder: Path, port: int) -> str:
+        """The configuration of a master and its daemons in this folder, behind this port."""
+        people = ("condor", *CLIENT_RIGHTS, "node-*")
+        everyone = ", ".join(f"{name}@{self.domain}" for name in people if name != "stranger")
+        daemons = MANAGER.format(port=port, domain=self.domain, schedds=" ".join(self.spools), everyone=everyone)
+        return self.release.configuration() + self.network(folder) + daemons
 
 
 def give_to_daemons(path: Path) -> None:

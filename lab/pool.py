@@ -103,7 +103,7 @@ class LabPool(PoolFiles, PoolControl):
     def node_settings(self) -> dict[str, str]:
         """Return the macros that a node needs to join this pool, besides a token for node-NAME@domain."""
         return {
-            "COLLECTOR_HOST": self.address,
+            "COLLECTOR_HOST": self.collectors,
             "TRUST_DOMAIN": self.domain,
             "UID_DOMAIN": self.domain,
             "DEFAULT_DOMAIN_NAME": "lab.test",
@@ -136,26 +136,30 @@ class LabPool(PoolFiles, PoolControl):
         self.port_file.unlink(missing_ok=True)
         shutil.rmtree(self.manager / "log")
         self.make_daemon_folder(self.manager / "log")
-        environment = {
-            **self.release.environment(),
-            "CONDOR_CONFIG": str(self.manager / "condor_config"),
-            "HOME": str(self.manager),
-            MARK: str(self.directory),
-        }
         atexit.register(self.stop)
         self.starter = os.getpid()
-        with (self.manager / "log" / "output").open("wb") as output:
-            self.master = subprocess.Popen(
+        self.master = self.start_master(self.manager)
+        self.wait_ready()
+
+    def start_master(self, folder: Path) -> subprocess.Popen[bytes]:
+        """Start a condor_master with the configuration in this folder."""
+        environment = {
+            **self.release.environment(),
+            "CONDOR_CONFIG": str(folder / "condor_config"),
+            "HOME": str(folder),
+            MARK: str(self.directory),
+        }
+        with (folder / "log" / "output").open("wb") as output:
+            return subprocess.Popen(
                 [str(self.release.program("condor_master")), "-f"],
                 env=environment,
-                cwd=self.manager,
+                cwd=folder,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
                 **daemon_account(),
             )
-        self.wait_ready()
 
     def wait_ready(self) -> None:
         """Wait until the collector shows every schedd; raises LabError with the ends of the logs."""

@@ -67,9 +67,10 @@ class Stand:
         cloud: Mapping[str, Any] | None = None,
         clouds: Mapping[str, Mapping[str, Any]] | None = None,
         condor: Mapping[str, Any] | None = None,
+        pool: LabPool | None = None,
     ) -> None:
         self.directory = directory
-        self.pool = LabPool(directory / "pool", release, schedds=schedds)
+        self.pool = pool or LabPool(directory / "pool", release, schedds=schedds)
         self.config = directory / "ehos.yaml"
         local = {
             "type": "local",

@@ -15,7 +15,8 @@ from ehoslite.clouds import Cloud
 from ehoslite.clouds.local import LocalCloud, Trial, processes_of
 from ehoslite.errors import ActionFailed, EhosError, NoCapacity
 from ehoslite.model import Room, Server, VmState
-from ehoslite.settings import FlavorSettings, LocalCloudSettings, LocalQuota, Megabytes, Place
+from ehoslite.options import Megabytes, Place
+from ehoslite.settings import FlavorSettings, LocalCloudSettings, LocalQuota
 from lab.jobs import wait_until
 from lab.release import Release
 

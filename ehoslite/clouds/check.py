@@ -63,6 +63,7 @@ def check_user_data(settings: Settings, name: str, longest: int | None = None) -
         "node_domain": condor.node_domain,
         "token": "x" * TOKEN_LENGTH,
         "retirement": f"{condor.retirement:.0f}",
+        "lease": f"{settings.scaling.lease:.0f}",
     }
     data = user_data(read_template(template), values, template)
     size = len(base64.b64encode(data.encode()))

@@ -22,6 +22,13 @@ import yaml
 from ehoslite.clouds.release import Release, describe
 
 FOLDER_VARIABLE = "EHOSLITE_NODE_DIR"
+# What stands here in the place of /; a VM has no such variable, so that the same template is right in both.
+ROOT_VARIABLE = "EHOSLITE_ROOT"
+# A machine whose init ends is off. What powers a node off is a child of the node's master.
+POWEROFF = f"""#!/bin/sh
+touch "${FOLDER_VARIABLE}/off"
+kill -TERM $PPID
+"""
 KIB_PER_GB = 1048576
 
 
@@ -99,6 +106,7 @@ def become_condor_master(folder: Path, hardware: Mapping[str, Any], release: Rel
     condor = root / "etc/condor"
     for name in ("log", "spool", "execute", "run", "lock", "cred"):
         (root / name).mkdir(exist_ok=True)
+    write_program(root / "sbin/poweroff", POWEROFF)
     for name in ("tokens.d", "passwords.d"):
         (condor / name).mkdir(parents=True, exist_ok=True)
         (condor / name).chmod(0o700)
@@ -111,10 +119,18 @@ def become_condor_master(folder: Path, hardware: Mapping[str, Any], release: Rel
         "HOME": str(root),
         "PATH": os.environ.get("PATH", os.defpath),
         FOLDER_VARIABLE: str(folder),
+        ROOT_VARIABLE: str(root),
     }
     (folder / "booted").touch()
     say(f"starting {master}")
     os.execve(master, [str(master), "-f"], environment)  # noqa: S606 - an argument list, no shell
+
+
+def write_program(path: Path, text: str) -> None:
+    """Write a script that may be executed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    path.chmod(0o755)
 
 
 def image_configuration(root: Path, release: Release) -> str:

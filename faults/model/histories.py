@@ -15,16 +15,9 @@ from ehoslite import report
 from ehoslite.act import Hands
 from ehoslite.actions import Pass
 from ehoslite.errors import AlreadyRunning, DeadlinePassed, EhosError
+from ehoslite.options import Place, Seconds
 from ehoslite.record import Record, lock
-from ehoslite.settings import (
-    CondorSettings,
-    LocalCloudSettings,
-    Place,
-    RecordSettings,
-    ScalingSettings,
-    Seconds,
-    Settings,
-)
+from ehoslite.settings import CondorSettings, LocalCloudSettings, RecordSettings, ScalingSettings, Settings
 from faults.model.breaking import Break, Effects, Killed, effects_of_the_state_file
 from faults.model.cloud import PretendCloud
 from faults.model.events import EVENTS

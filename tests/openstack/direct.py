@@ -10,7 +10,8 @@ from typing import Any
 
 from ehoslite.clouds.openstack import NODE_TAG, OpenStack
 from ehoslite.model import Server
-from ehoslite.settings import FlavorChoice, Megabytes, OpenStackCloudSettings, Place
+from ehoslite.options import Megabytes, Place
+from ehoslite.settings import FlavorChoice, OpenStackCloudSettings
 from lab.jobs import wait_until
 from lab.openstack import OpenStackLab
 

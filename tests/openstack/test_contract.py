@@ -9,7 +9,8 @@ import pytest
 
 from ehoslite.clouds.openstack import OpenStack
 from ehoslite.model import Server
-from ehoslite.settings import FlavorChoice, Megabytes, OpenStackCloudSettings, Place
+from ehoslite.options import Megabytes, Place
+from ehoslite.settings import FlavorChoice, OpenStackCloudSettings
 from lab.jobs import wait_until
 from lab.openstack import OpenStackLab
 from tests.test_cloud_contract import *  # noqa: F403 - the cases are the contract

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from ehoslite.errors import CloudUnreachable
-from ehoslite.settings import FlavorChoice, Place
+from ehoslite.options import Place
+from ehoslite.settings import FlavorChoice
 from lab.openstack import OpenStackLab
 from tests.openstack.direct import (
     look,

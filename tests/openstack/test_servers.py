@@ -12,7 +12,8 @@ from ehoslite.errors import NoCapacity
 from ehoslite.memory import Memory, Remembered
 from ehoslite.model import Room
 from ehoslite.observe import look_at_clouds
-from ehoslite.settings import FlavorChoice, Megabytes, OpenStackLimits
+from ehoslite.options import Megabytes
+from ehoslite.settings import FlavorChoice, OpenStackLimits
 from lab.jobs import wait_until
 from lab.openstack import OpenStackLab
 from lab.openstack.faults import Fault

@@ -43,6 +43,7 @@ def start_foreign_node(stand: Stand, name: str, pool: str = "other") -> LocalClo
         "domain": stand.pool.domain,
         "node_domain": "foreign.test",
         "retirement": "3600",
+        "lease": "0",
         "token": token,
     }
     cloud.create(name, "tiny", user_data(read_template(EXECUTE), values, EXECUTE))
@@ -95,6 +96,7 @@ def test_a_foreign_startd_that_bears_a_node_s_name_blocks_its_drain(make_stand: 
         "domain": stand.pool.domain,
         "node_domain": "foreign.test",
         "retirement": "3600",
+        "lease": "0",
         "token": stand.pool.create_token("node-twin", "READ", "ADVERTISE_STARTD", "ADVERTISE_MASTER"),
     }
     cloud.create("twin", "tiny", user_data(read_template(template), values, template))

@@ -14,8 +14,9 @@ import yaml
 from ehoslite import sampling
 from ehoslite.config import load
 from ehoslite.errors import FixConfiguration
+from ehoslite.options import Option
 from ehoslite.reading import Reader, Spot
-from ehoslite.settings import CLOUD_TYPES, LocalCloudSettings, Option, Settings
+from ehoslite.settings import CLOUD_TYPES, LocalCloudSettings, Settings
 from ehoslite.yamlfile import compose
 
 GOOD = """\

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from ehoslite.memory import Intent, Memory, Remembered
+from ehoslite.options import Place
 from ehoslite.record import Record
-from ehoslite.settings import Place, RecordSettings
+from ehoslite.settings import RecordSettings
 
 NOW = 1_000_000.0
 MEMORY = Memory(

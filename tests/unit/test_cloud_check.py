@@ -25,6 +25,7 @@ from ehoslite.clouds.judging import (
 )
 from ehoslite.errors import CloudUnreachable, FixConfiguration
 from ehoslite.model import UNLIMITED, Room
+from ehoslite.options import Place
 from ehoslite.settings import (
     CloudSettings,
     FlavorChoice,
@@ -32,7 +33,6 @@ from ehoslite.settings import (
     LocalQuota,
     OpenStackCloudSettings,
     OpenStackLimits,
-    Place,
     Settings,
 )
 

@@ -14,8 +14,9 @@ import pytest
 
 from ehoslite.asking import ask
 from ehoslite.errors import AlreadyRunning, FixConfiguration, NotRecorded
+from ehoslite.options import Place
 from ehoslite.record import lock
-from ehoslite.settings import Place, RecordSettings
+from ehoslite.settings import RecordSettings
 from tests.unit.records import refuse
 
 # For what takes a moment, however busy the machine.

@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 import yaml
 
+from ehoslite.options import Megabytes, Option, Seconds
 from ehoslite.reading import Spot, megabytes, seconds
-from ehoslite.settings import FlavorSettings, Megabytes, Option, Seconds
+from ehoslite.settings import FlavorSettings
 from tests.unit.configurations import WITHOUT_RECORD, document_with, every_option, faults_of, read_alone
 
 OPTIONS = list(every_option())

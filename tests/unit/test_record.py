@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from ehoslite.errors import FixConfiguration, NotRecorded
 from ehoslite.memory import Memory, Remembered
+from ehoslite.options import Seconds
 from ehoslite.record import FORMAT
-from ehoslite.settings import Seconds
 from tests.unit.records import MEMORY, NOW, OTHER, PASS, opened, refuse, saved
 
 

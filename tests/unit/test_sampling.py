@@ -16,7 +16,8 @@ from pathlib import Path
 import pytest
 
 from ehoslite import sampling
-from ehoslite.settings import LocalCloudSettings, OpenStackCloudSettings, Place, Settings
+from ehoslite.options import Place
+from ehoslite.settings import LocalCloudSettings, OpenStackCloudSettings, Settings
 from tests.unit.configurations import NAMES, every_option, read_alone
 
 CHECKOUT = Path(__file__).resolve().parents[2]

@@ -12,8 +12,9 @@ from ehoslite.actions import Create, Plan
 from ehoslite.memory import Memory, Remembered
 from ehoslite.model import CloudView, Demand, Flavor, Resources, Room, Server, Shape, Slot, VmState, World
 from ehoslite.nodes import DRAIN_REASON
+from ehoslite.options import Place
 from ehoslite.plan import plan
-from ehoslite.settings import LocalCloudSettings, Place, ScalingSettings, Settings
+from ehoslite.settings import LocalCloudSettings, ScalingSettings, Settings
 
 NOW = 1_000_000.0
 POOL = "lab"

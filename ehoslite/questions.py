@@ -1,0 +1,176 @@
+"""What children ask HTCondor and tell it (asking.py): each function runs in a process that may be killed, imports the
+bindings there, and gives back plain values."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ehoslite.ads import GROUP_BY, HAD_ATTRIBUTES, SLOT_ATTRIBUTES
+
+# Selects a collector's own ad among those of other collectors: what came over the network carries a number (measured,
+# HTCondor 23.9.6; collectors that share COLLECTOR_HOST report to each other).
+ITSELF = "UpdateSequenceNumber =?= undefined"
+
+# Idle (1), and of a universe that a startd runs: vanilla with docker and container (5), java (10), parallel (11),
+# vm (13); not scheduler (7), grid (9) and local (12). JobStatus and JobUniverse must be in the projection as well.
+IDLE = "JobStatus == 1 && (JobUniverse == 5 || JobUniverse == 10 || JobUniverse == 11 || JobUniverse == 13)"
+
+
+@dataclass(frozen=True)
+class Several:
+    """COLLECTOR_HOST names several collectors: each is to be asked on its own."""
+
+    addresses: tuple[str, ...]
+
+
+def ask_collector(address: str, question: Callable[..., Any], arguments: Sequence[Any]) -> Any:
+    """The answer of the collector at this address; without one, of the configured collector, or Several.
+
+    The bindings would pick one of several at random, and one that has just started knows little (measured, htcondor
+    25.14.1).
+    """
+    import htcondor2
+
+    if address:
+        return question(htcondor2.Collector(address), *arguments)
+    addresses = tuple(htcondor2.param["COLLECTOR_HOST"].replace(",", " ").split())
+    return Several(addresses) if len(addresses) > 1 else question(htcondor2.Collector(), *arguments)
+
+
+def query_pool(collector: Any) -> dict[str, Any]:
+    """The slots, the schedds (name -> ad) and since when the collector has been there."""
+    import htcondor2
+
+    slots = [plain(ad, SLOT_ATTRIBUTES) for ad in collector.query(htcondor2.AdType.Startd, projection=SLOT_ATTRIBUTES)]
+    schedds = {str(ad["Name"]): str(ad) for ad in collector.locateAll(htcondor2.DaemonType.Schedd)}
+    own = collector.query(htcondor2.AdType.Collector, ITSELF, ["MonitorSelfTime", "MonitorSelfAge"])
+    return {"slots": slots, "schedds": schedds, "since": _started(own)}
+
+
+def _started(own: Iterable[Any]) -> float:
+    """When the collector started, by its own ad; a collector too young to have one started just now."""
+    known = [plain(ad, ("MonitorSelfTime", "MonitorSelfAge")) for ad in own]
+    starts = [ad["MonitorSelfTime"] - ad["MonitorSelfAge"] for ad in known if len(ad) == 2]
+    return float(max(starts, default=float("inf")))
+
+
+def query_nodes(collector: Any, nodes: Sequence[str]) -> list[dict[str, Any]]:
+    """The slots of these nodes."""
+    import htcondor2
+
+    ads = collector.query(htcondor2.AdType.Startd, _among(nodes), SLOT_ATTRIBUTES)
+    return [plain(ad, SLOT_ATTRIBUTES) for ad in ads]
+
+
+def _among(nodes: Iterable[str]) -> str:
+    """The constraint that selects the ads of these nodes; ids are quoted, so none can be more than a text."""
+    import classad2
+
+    return " || ".join(f"EhosNode =?= {classad2.quote(node)}" for node in nodes)
+
+
+def query_schedd(ad: str) -> list[dict[str, Any]]:
+    """The idle jobs of the schedd with this ad, a group a shape."""
+    import classad2
+    import htcondor2
+
+    schedd = htcondor2.Schedd(classad2.ClassAd(ad))
+    groups = schedd.query(IDLE, GROUP_BY, opts=htcondor2.QueryOpt.GroupBy)
+    return [
+        {
+            **plain(group, (*GROUP_BY, "JobCount")),
+            "Requirements": str(group.lookup("Requirements")),
+            "Text": _texts(group),
+        }
+        for group in groups
+    ]
+
+
+def _texts(group: Any) -> dict[str, str]:
+    """The requests as they were written, for the report on those that come to no number."""
+    return {name: str(group.lookup(name)) for name in GROUP_BY if name.startswith("Request") and name in group}
+
+
+def invalidate(collector: Any, nodes: Sequence[str]) -> None:
+    """Remove every ad of these nodes."""
+    import classad2
+    import htcondor2
+
+    wanted = _among(nodes)
+    for ad in collector.query(htcondor2.AdType.Any, wanted, ["Name", "MyAddress", "MyType"]):
+        kind = str(ad["MyType"])
+        query = classad2.ClassAd({"MyType": "Query", "TargetType": kind, "Name": ad["Name"]})
+        if "MyAddress" in ad:
+            query["MyAddress"] = ad["MyAddress"]
+        query["Requirements"] = classad2.ExprTree(f"TARGET.Name == {classad2.quote(str(ad['Name']))}")
+        command = "INVALIDATE_MASTER_ADS" if kind == "DaemonMaster" else "INVALIDATE_STARTD_ADS"
+        collector.advertise([query], command)
+
+
+def renew_lease(collector: Any, pool: str, pass_lasts: float, lifetime: float) -> None:
+    """Advertise that a pass of this pool has begun on this machine and is over after `pass_lasts` seconds.
+
+    The ad is another for each machine, so that each can tell the other's passes from its own.
+    """
+    import classad2
+    import htcondor2
+
+    machine = this_machine()
+    ad = {
+        "MyType": "Generic",
+        "Name": f"ehoslite-lease-{pool}@{machine}",
+        "Machine": machine,
+        "EhosLease": pool,
+        "EhosPassLasts": int(pass_lasts),
+        "ClassAdLifetime": int(max(lifetime, pass_lasts)),
+    }
+    collector.advertise([classad2.ClassAd(ad)], "UPDATE_AD_GENERIC")
+    # The collector drops what it does not allow without a word (measured, HTCondor 23.9.6).
+    mine = f"Name =?= {classad2.quote(str(ad['Name']))} && time() - LastHeardFrom <= {int(pass_lasts)}"
+    if not collector.query(htcondor2.AdType.Generic, mine, ["Name"]):
+        raise PermissionError("the collector did not take it; does this identity have DAEMON there?")
+
+
+def query_managers(collector: Any, pool: str) -> dict[str, Any]:
+    """This machine, the collector's machine, the high-availability daemons that it knows, and the machines other than
+    this one on which a pass of this pool may still be at work, by the collector's own clock."""
+    import classad2
+    import htcondor2
+
+    machine = this_machine()
+    own = collector.query(htcondor2.AdType.Collector, ITSELF, ["Machine"])
+    others = (
+        f"EhosLease =?= {classad2.quote(pool)} && Machine =!= {classad2.quote(machine)}"
+        " && time() - LastHeardFrom <= EhosPassLasts"
+    )
+    return {
+        "here": machine,
+        "now": time.time(),
+        "collector": [str(ad["Machine"]) for ad in own if "Machine" in ad],
+        "had": [plain(ad, HAD_ATTRIBUTES) for ad in collector.query(htcondor2.AdType.HAD, projection=HAD_ATTRIBUTES)],
+        "at_work": [str(ad["Machine"]) for ad in collector.query(htcondor2.AdType.Generic, others, ["Machine"])],
+    }
+
+
+def this_machine() -> str:
+    """The name by which HTCondor knows this machine."""
+    return read_parameter("FULL_HOSTNAME")
+
+
+def read_parameter(name: str) -> str:
+    """A value of HTCondor's configuration."""
+    import htcondor2
+
+    return str(htcondor2.param[name])
+
+
+def plain(ad: Any, names: Iterable[str]) -> dict[str, Any]:
+    """The attributes that come to numbers, texts or booleans; an expression is evaluated within its ad.
+
+    Not by isinstance: classad2's Undefined and Error are ints to Python (2 and 1).
+    """
+    values = {name: ad.eval(name) for name in names if name in ad}
+    return {name: value for name, value in values.items() if type(value) in (bool, int, float, str)}

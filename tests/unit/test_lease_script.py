@@ -1,0 +1,109 @@
+"""The script of our template that lets a node end itself, run by this machine's own shell."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import yaml
+
+from ehoslite.cloudinit import NODE_TAGS, read_template, user_data
+from lab.jobs import wait_until
+
+EXECUTE = Path(__file__).resolve().parents[2] / "cloud-init" / "execute.yaml"
+SCRIPT = "/usr/local/libexec/ehoslite-lease"
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A node's file system: the script with a lease of 2 s, and a poweroff that leaves a mark."""
+    values = {**dict.fromkeys(NODE_TAGS, "x"), "pool": "demo", "lease": "2"}
+    filled = yaml.safe_load(user_data(read_template(EXECUTE), values, EXECUTE))
+    (content,) = [entry["content"] for entry in filled["write_files"] if entry["path"] == SCRIPT]
+    write(tmp_path / SCRIPT.lstrip("/"), content)
+    write(tmp_path / "sbin/poweroff", '#!/bin/sh\ntouch "$EHOSLITE_ROOT/off"\n')
+    (tmp_path / "run").mkdir()
+    return tmp_path
+
+
+def write(path: Path, text: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    path.chmod(0o755)
+    return path
+
+
+def start(root: Path, *arguments: str) -> subprocess.Popen[str]:
+    """The script as a child of this very process, as it is one of the master or the startd."""
+    command = [str(root / SCRIPT.lstrip("/")), *arguments]
+    environment = {**os.environ, "EHOSLITE_ROOT": str(root)}
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True, start_new_session=True)
+
+
+@contextmanager
+def sibling(root: Path, name: str) -> Iterator[None]:
+    """A further child of this process, of this name."""
+    program = shutil.copy("/bin/sleep", root / name)
+    with subprocess.Popen([program, "60"]) as child:
+        yield
+        child.kill()
+
+
+@contextmanager
+def watching(root: Path, says: str) -> Iterator[Path]:
+    """The script watching, with a condor_status that says this; gives the file with its word."""
+    status = write(root / "condor_status", f'#!/bin/sh\necho "$@" > "$EHOSLITE_ROOT/asked"\necho "{says}"\n')
+    watch = start(root, "watch", str(status))
+    try:
+        yield root / "run/ehoslite-lease"
+    finally:
+        os.killpg(watch.pid, 9)
+        watch.communicate()
+
+
+def word(path: Path) -> str:
+    return path.read_text().strip() if path.exists() else ""
+
+
+def tell(root: Path) -> str:
+    return start(root, "tell").communicate(timeout=60)[0]
+
+
+def test_tell_says_that_the_lease_is_over_only_when_no_job_runs(root: Path) -> None:
+    held, over = "EhosLeaseOver = False\n-\n", "EhosLeaseOver = True\n-\n"
+    assert tell(root) == held, "nobody has said anything yet"
+    (root / "run/ehoslite-lease").write_text("held\n")
+    assert tell(root) == held
+    (root / "run/ehoslite-lease").write_text("over\n")
+    assert tell(root) == over
+    with sibling(root, "condor_starter"):
+        assert tell(root) == held
+    assert tell(root) == over
+
+
+def test_watch_powers_off_when_nobody_renews_and_no_startd_runs(root: Path) -> None:
+    with watching(root, "") as path:
+        wait_until(lambda: word(path) == "held", 10, "the first word")
+        assert not (root / "off").exists(), "a node counts from its start"
+        wait_until((root / "off").exists, 20, "the machine to be off")
+        assert word(path) == "over"
+    asked = (root / "asked").read_text()
+    assert 'EhosLease =?= "demo" && time() - LastHeardFrom <= 0' in asked
+
+
+def test_watch_waits_for_the_startd_to_end_itself(root: Path) -> None:
+    with sibling(root, "condor_startd"), watching(root, "") as path:
+        wait_until(lambda: word(path) == "over", 20, "the lease to be over")
+        assert not (root / "off").exists()
+
+
+def test_watch_goes_on_while_somebody_renews(root: Path) -> None:
+    with sibling(root, "condor_startd"), watching(root, "") as path:
+        wait_until(lambda: word(path) == "over", 20, "the lease to be over")
+        write(root / "condor_status", "#!/bin/sh\necho demo\n")
+        wait_until(lambda: word(path) == "held", 20, "the lease to be held again")
