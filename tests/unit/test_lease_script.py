@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,13 +23,17 @@ SCRIPT = "/usr/local/libexec/ehoslite-lease"
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     """A node's file system: the script with a lease of 2 s, and a poweroff that leaves a mark."""
-    values = {**dict.fromkeys(NODE_TAGS, "x"), "pool": "demo", "lease": "2"}
-    filled = yaml.safe_load(user_data(read_template(EXECUTE), values, EXECUTE))
-    (content,) = [entry["content"] for entry in filled["write_files"] if entry["path"] == SCRIPT]
-    write(tmp_path / SCRIPT.lstrip("/"), content)
+    write_script(tmp_path, 2)
     write(tmp_path / "sbin/poweroff", '#!/bin/sh\ntouch "$EHOSLITE_ROOT/off"\n')
     (tmp_path / "run").mkdir()
     return tmp_path
+
+
+def write_script(root: Path, lease: int) -> None:
+    values = {**dict.fromkeys(NODE_TAGS, "x"), "pool": "demo", "lease": str(lease)}
+    filled = yaml.safe_load(user_data(read_template(EXECUTE), values, EXECUTE))
+    (content,) = [entry["content"] for entry in filled["write_files"] if entry["path"] == SCRIPT]
+    write(root / SCRIPT.lstrip("/"), content)
 
 
 def write(path: Path, text: str) -> Path:
@@ -107,3 +112,15 @@ def test_watch_goes_on_while_somebody_renews(root: Path) -> None:
         wait_until(lambda: word(path) == "over", 20, "the lease to be over")
         write(root / "condor_status", "#!/bin/sh\necho demo\n")
         wait_until(lambda: word(path) == "held", 20, "the lease to be held again")
+
+
+def test_watch_counts_from_the_last_renewal(root: Path) -> None:
+    """A node that has been up for longer than the lease does not give up at the first question in vain."""
+    write_script(root, 12)
+    with sibling(root, "condor_startd"), watching(root, "demo") as path:
+        started = time.monotonic()
+        wait_until(lambda: time.monotonic() - started > 10, 11, "more time than an unrenewed lease leaves")
+        write(root / "condor_status", '#!/bin/sh\ntouch "$EHOSLITE_ROOT/in-vain"\n')
+        wait_until((root / "in-vain").exists, 10, "a question in vain")
+        assert word(path) == "held"
+        wait_until(lambda: word(path) == "over", 20, "the lease to be over")
