@@ -17,7 +17,7 @@ from ehoslite.config import find_template
 from ehoslite.errors import AlreadyDraining, CloudFault, DeadlinePassed, EhosError, NotIdle, Unclear
 from ehoslite.memory import Intent, Memory
 from ehoslite.model import Slot
-from ehoslite.nodes import is_drained
+from ehoslite.nodes import is_drained, is_drained_by_us
 from ehoslite.pool import Pool
 from ehoslite.record import Record
 from ehoslite.settings import Settings
@@ -135,10 +135,18 @@ def _user_data(intent: Intent, values: Mapping[str, str], hands: Hands) -> str:
 
 
 def _drain_and_undrain(actions: Sequence[Drain | Undrain], hands: Hands) -> list[Outcome]:
-    return _side_by_side(lambda action: _drain_or_undrain(action, hands), actions)
+    """Ask the startds; which drains are still ours is looked at once more before any is cancelled."""
+    back = [action.node for action in actions if isinstance(action, Undrain)]
+    try:
+        seen = hands.pool.slots_of(back) if back else {}
+    except EhosError as error:
+        return [Outcome(action, action.node.id, str(error)) for action in actions]
+    return _side_by_side(lambda action: _drain_or_undrain(action, seen.get(action.node.id, ()), hands), actions)
 
 
-def _drain_or_undrain(action: Drain | Undrain, hands: Hands) -> Outcome:
+def _drain_or_undrain(action: Drain | Undrain, seen: Sequence[Slot], hands: Hands) -> Outcome:
+    if isinstance(action, Undrain) and not is_drained_by_us(seen):
+        return Outcome(action, action.node.id, "no drain of ours is seen there any more", harmless=True)
     try:
         _check_time(hands)
         if isinstance(action, Drain):

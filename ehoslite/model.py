@@ -172,6 +172,7 @@ class Slot:
     pool: str = ""
     cloud: str = ""
     drain_reason: str = ""
+    drain_request: str = ""  # the startd's own number of the drain
     draining: bool = False
     accepts_jobs: bool = True
     idle_since: float = 0.0

@@ -63,6 +63,11 @@ def is_drained(slots: Sequence[Slot]) -> bool:
     return all(slot.state == "Drained" for slot in slots) and any(slot.activity == "Idle" for slot in slots)
 
 
+def is_drained_by_us(slots: Sequence[Slot]) -> bool:
+    """Whether the drain of this startd, done or under way, is one of ours."""
+    return bool(slots) and all(slot.drain_reason.startswith(DRAIN_REASON) for slot in slots)
+
+
 def condor_state(slots: Sequence[Slot], joined: float, now: float, watched: float = 0.0) -> CondorState:
     """What the ads say of a node; `joined` is when it was first seen, 0 if never; `watched` as it is remembered."""
     if not slots:
@@ -203,5 +208,5 @@ def _node(
         past.watched,
         idle_since(slots) or past.idle_since,
         past.created_here,
-        bool(slots) and all(slot.drain_reason.startswith(DRAIN_REASON) for slot in slots),
+        is_drained_by_us(slots),
     )

@@ -84,8 +84,10 @@ class Pool:
         self._drain_tool("-graceful", "-reason", DRAIN_REASON, "-check", ONLY_IF_IDLE, node.machine)
 
     def undrain(self, node: Node) -> None:
-        """Cancel the drain; on a node that does not drain this changes nothing. Raises ActionFailed."""
-        self._drain_tool("-cancel", node.machine)
+        """Cancel the drain that was seen, and no other that may have come since; on a node that does not drain this
+        changes nothing. Raises ActionFailed."""
+        request = next((slot.drain_request for slot in node.slots if slot.drain_request), "")
+        self._drain_tool("-cancel", *(("-request-id", request) if request else ()), node.machine)
 
     def _drain_tool(self, *arguments: str) -> None:
         done = self._run_at_collector("condor_drain", *arguments)

@@ -173,9 +173,9 @@ def drain_by_hand(play: Play, a: int, b: int) -> None:
     """An administrator drains a node, ours or not, or takes that back."""
     for machine in pick([*play.world.nodes(), *play.world.machines[:2]], a):
         if b % 2 and not machine.draining:
-            machine.draining, machine.dirty = "an administrator looks at it", True
+            machine.drain("an administrator looks at it")
         elif machine.draining.startswith("an admin"):
-            machine.draining, machine.dirty = "", True
+            machine.drain("")
 
 
 def make_foreign(play: Play, _a: int, b: int) -> None:

@@ -167,7 +167,7 @@ class Play:
             if not machine.frozen:
                 machine.cut_since, machine.dirty = NEVER, True
             if machine.draining.startswith("an admin"):
-                machine.draining, machine.dirty = "", True
+                machine.drain("")
 
 
 @contextmanager

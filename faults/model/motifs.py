@@ -13,7 +13,7 @@ Motif = Callable[[random.Random], Sequence[Step]]
 # Waits by their number in events.WAITS: 20 s, a minute, three minutes.
 SHORT, MINUTE, MINUTES = 0, 1, 3
 PASS = Step("pass")
-LATE, DOWN, FULL = 5, 0, 2
+LATE, DOWN, FULL, NEVER_JOINS = 5, 0, 2, 7
 DRAINED_AT = ("pool.slots", "pool.demand", "pool.drain")
 WRITES = ("state.open", "state.fsync", "state.rename")
 CREATES = ("cloud.create", "cloud.port", "pool.token", "state.rename", "state.folder")
@@ -61,6 +61,14 @@ def late_creation(chance: random.Random) -> Sequence[Step]:
     rest = [PASS, Step("wait", SHORT), PASS, Step("wait", chance.choice((SHORT, MINUTE))), PASS]
     late = [Step("trouble", LATE, b), Step("trouble", LATE, b + 1)]
     return [*late, *jobs, *chance.choice((kill, kill, full, [])), PASS, *rest]
+
+
+def boot_that_never_joins(chance: random.Random) -> Sequence[Step]:
+    """Nodes boot and never join, until their time is over and their console is read."""
+    b = _any(chance)
+    broken = [Step("trouble", NEVER_JOINS, b), Step("trouble", NEVER_JOINS, b + 1)]
+    looks = [PASS, Step("wait", chance.choice((MINUTE, MINUTES)))] * 10
+    return [*broken, Step("submit", 3, _any(chance)), PASS, *looks]
 
 
 def silence_of_a_cloud(chance: random.Random) -> Sequence[Step]:
@@ -130,6 +138,7 @@ MOTIFS: tuple[Motif, ...] = (
     back_at_the_last_moment,
     silent_for_a_while,
     late_creation,
+    boot_that_never_joins,
     silence_of_a_cloud,
     drained_by_somebody,
     schedd_not_known_yet,

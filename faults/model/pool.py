@@ -127,6 +127,9 @@ class PretendPool(pool.Pool):
         if not machine.is_reached(self.world.now):
             return 1, "Failed to start DRAIN_JOBS command"
         if "-cancel" in arguments:
+            request = arguments[arguments.index("-request-id") + 1] if "-request-id" in arguments else ""
+            if machine.draining and request not in ("", str(machine.drains)):
+                return 1, "No matching draining request id"
             check_undrain(machine)
             return self._set(machine, "")
         if machine.draining:
@@ -142,6 +145,6 @@ class PretendPool(pool.Pool):
 
     def _set(self, machine: Machine, reason: str) -> tuple[int, str]:
         if machine.draining != reason:
-            machine.draining, machine.dirty = reason, True
+            machine.drain(reason)
             self.world.counts["drains" if reason else "drains cancelled"] += 1
         return 0, ""

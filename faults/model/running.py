@@ -136,6 +136,27 @@ def run(
     return tally
 
 
+def kill_everywhere(tally: Tally, seed: int, reach: Reach = USUAL, tries: int = 200) -> list[str]:
+    """Histories with a kill before and after each effect at which the run has made none; gives those at which it could
+    make none in so many tries."""
+    chance = random.Random(seed)  # noqa: S311 - replayable
+    missing = [(name, after) for name in EFFECTS for after in (False, True) if place(name, after) not in tally.kills]
+    for name, after in missing:
+        for _ in range(tries):
+            history = draw(chance, reach)
+            history = replace(history, steps=(Step("kill", 0, 0, name, after), *history.steps))
+            if (broken := play(history, tally)) is not None:
+                tally.broken.append((history, broken))
+            if place(name, after) in tally.kills:
+                break
+    return [place(name, after) for name, after in missing if place(name, after) not in tally.kills]
+
+
+def place(effect: str, after: bool) -> str:
+    """How a kill there is counted."""
+    return f"{effect} {'after' if after else 'before'}"
+
+
 def shrink(history: History, law: str, seconds: float = 60.0) -> History:
     """A shorter history that breaks the same law; so many seconds are spent on it."""
     until = time.monotonic() + seconds

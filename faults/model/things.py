@@ -48,6 +48,7 @@ class Machine:
     cloud: str = ""
     running: list[Job] = field(default_factory=list)
     draining: str = ""
+    drains: int = 0  # since its startd started: the number of its last drain
     up_at: float = 0.0
     cut_since: float = NEVER
     idle_since: float = 0.0
@@ -101,7 +102,15 @@ class Machine:
         }
         if self.node:
             ad |= {"EhosNode": self.node, "EhosPool": self.pool, "EhosCloud": self.cloud}
-        return ad | ({"Draining": True, "DrainReason": self.draining} if self.draining else {})
+        return ad | (self._drain() if self.draining else {})
+
+    def _drain(self) -> dict[str, object]:
+        return {"Draining": True, "DrainReason": self.draining, "DrainingRequestId": str(self.drains)}
+
+    def drain(self, reason: str) -> None:
+        """Begin a drain, or end it where there is no reason."""
+        self.drains += bool(reason)
+        self.draining, self.dirty = reason, True
 
 
 STATES = {

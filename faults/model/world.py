@@ -169,7 +169,7 @@ class World:
         for job in machine.running:
             self.requeue(job)
         machine.running.clear()
-        machine.draining, machine.up_at = "", self.now + seconds
+        machine.draining, machine.drains, machine.up_at = "", 0, self.now + seconds
         machine.dirty, machine.idle_since = True, self.now + seconds
 
     def restart_collector(self) -> None:

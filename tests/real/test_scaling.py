@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import pytest
+
+from ehoslite.errors import ActionFailed
+from ehoslite.model import CondorState, Node, VmState
+from ehoslite.pool import Pool
 from lab.jobs import wait_until
 from lab.stand import Stand
 from tests.conftest import MakeStand
@@ -116,6 +123,26 @@ def test_a_draining_node_is_taken_back_before_one_is_made(make_stand: MakeStand)
     assert stand.reconcile().verbs() == ["undrain"]
     wait_until(lambda: job_is_done(stand, cluster), 30, "the job to run on the node taken back")
     assert_every_job_ended_well(stand, 1)
+
+
+def test_only_the_drain_that_was_seen_is_cancelled(make_stand: MakeStand) -> None:
+    """An administrator's drain may have come between the look and the act."""
+    stand = make_stand(scaling={"nodes_min": 1, "idle_timeout": 1}, flavors=(TINY,))
+    stand.reconcile()
+    stand.wait_for_nodes(1)
+    stand.configure(nodes_min=0)
+    stand.reconcile_until("drain")
+    wait_until(lambda: stand.pool.machines(["State"])[0]["State"] == "Drained", 20, "the node to be drained")
+    pool = Pool(stand.settings.condor)
+    slots, _, _ = pool.slots()
+    node = Node(slots[0].node, "here", "tiny", VmState.ACTIVE, CondorState.DRAINED, slots[0].total, slots=slots)
+    assert slots[0].drain_request
+    other = tuple(replace(slot, drain_request="another") for slot in slots)
+    with pytest.raises(ActionFailed):
+        pool.undrain(replace(node, slots=other))
+    assert stand.pool.machines(["State"])[0]["State"] == "Drained"
+    pool.undrain(node)
+    wait_until(lambda: stand.pool.machines(["State"])[0]["State"] == "Unclaimed", 20, "it to take jobs again")
 
 
 def test_held_local_and_scheduler_jobs_are_no_demand(make_stand: MakeStand) -> None:
