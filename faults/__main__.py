@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import replace
 
-from faults.model.histories import Reach
-from faults.model.running import lines, run, shrink
+from faults.model.histories import USUAL
+from faults.model.running import kill_everywhere, lines, run, shrink
 
 
 def main() -> int:
@@ -16,13 +17,13 @@ def main() -> int:
     model = layers.add_parser("model", help="many thousand passes over a pretend world in virtual time")
     model.add_argument("--passes", type=int, default=20_000)
     model.add_argument("--seed", type=int, default=1)
-    model.add_argument("--latest", type=float, default=50.0, help="how late a cloud may deliver a creation (seconds)")
-    model.add_argument("--parts", action="store_true", help="clouds may list a part of their servers")
     model.add_argument("--skews", action="store_true", help="the clock of the passes may jump")
     model.add_argument("--give-up", type=int, default=1, help="stop after so many broken laws")
     options = parser.parse_args()
-    reach = Reach(options.latest, options.parts, options.skews)
+    reach = replace(USUAL, skews=options.skews)
     tally = run(options.passes, options.seed, reach, options.give_up)
+    if not tally.broken:
+        kill_everywhere(tally, options.seed, reach)
     for line in lines(tally):
         print(line)
     for history, broken in tally.broken:

@@ -189,14 +189,27 @@ def simplify(history: History, still: Callable[[History], bool]) -> History:
     return replace(history, shape=0) if still(replace(history, shape=0)) else history
 
 
+# Under which name a broken law stands in the figures; every other law is one of "other laws broken".
+FIGURES = {
+    "killed": "jobs killed",
+    "orphan": "servers orphaned",
+    "doubled": "servers doubled",
+    "limits": "limits exceeded",
+}
+
+
 def lines(tally: Tally) -> Iterator[str]:
-    """What a run came to, for people."""
-    yield f"{tally.histories} histories, {tally.passes} passes, {tally.seconds / 86400:.0f} days of virtual time"
+    """What a run came to, a name and a number a line."""
+    yield f"histories: {tally.histories}"
+    yield f"passes: {tally.passes}"
+    yield f"days of virtual time: {tally.seconds / 86400:.0f}"
+    yield f"effect boundaries: {2 * len(EFFECTS)}"
+    yield f"effect boundaries killed at: {len(tally.kills)}"
     yield f"kills: {tally.kills.total()}"
     for name, count in sorted(tally.kills.items()):
-        yield f"  {name:28} {count}"
+        yield f"killed {name}: {count}"
     for name, count in sorted(tally.counts.items()):
-        yield f"{name:36} {count}"
-    broken = Counter(error.law for _, error in tally.broken)
-    for law, meaning in LAWS.items():
-        yield f"{f'broken: {law} ({meaning})':84} {broken[law]}"
+        yield f"{name}: {count}"
+    broken = Counter(FIGURES.get(error.law, "other laws broken") for _, error in tally.broken)
+    for name in (*FIGURES.values(), "other laws broken"):
+        yield f"{name}: {broken[name]}"

@@ -219,6 +219,23 @@ def test_what_is_wrong_with_one_cloud_is_said_and_the_other_serves(
     stand.configure()
 
 
+def test_a_refused_creation_is_said_once_and_not_repeated_every_minute(
+    make_openstack: MakeOpenStack, pair: tuple[OpenStackLab, OpenStackLab]
+) -> None:
+    alpha, beta = pair
+    options = {"alpha": {**PATIENCE, "keypair": "nobody-s"}, "beta": PATIENCE}
+    scaling = {"nodes_min": 1, "boot_timeout": 900, "boot_backoff": 600}
+    stand = make_openstack(alpha, beta, options=options, scaling=scaling)
+    alpha.forget_calls()
+    assert "key_name" in stand.reconcile().err
+    stand.configure(nodes_min=2)
+    done = stand.reconcile()
+    assert (done.code, done.verbs(), "key_name" in done.err) == (0, ["create"], False)
+    assert "boots-fail" in done.held()
+    assert len(alpha.calls("nova", "POST", "/servers$")) == 1
+    assert len(our_servers(stand, beta)) == 2
+
+
 # --- boots
 
 

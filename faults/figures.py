@@ -1,0 +1,102 @@
+"""Runs every layer anew and writes what came of it into docs/reliability.md (`make faults`)."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from faults.model.mutations import MUTATIONS
+
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "reliability.md"
+LINE = re.compile(r"([^:]+): +(\d+)")
+
+# The layers, each with the words that run it.
+LAYERS: Mapping[str, tuple[str, ...]] = {
+    "the model": ("model", "--passes", "20000"),
+    "the model, with clocks that jump": ("model", "--passes", "20000", "--seed", "2", "--skews"),
+    "real HTCondor, local cloud, killed at every effect": ("boundaries", "--cloud", "local"),
+    "real HTCondor, real OpenStack, killed at every effect": ("boundaries", "--cloud", "openstack"),
+    "real HTCondor, jobs racing drains": ("race", "--decisions", "1000"),
+}
+COLUMNS = ("passes", "kills", "drain decisions", "jobs run")
+ZEROS = ("jobs killed", "servers orphaned", "servers doubled", "limits exceeded")
+
+
+@dataclass(frozen=True)
+class Layer:
+    """What one layer printed, how long it took in seconds, and its exit code."""
+
+    name: str
+    figures: Mapping[str, int]
+    seconds: float
+    code: int
+
+
+def add_arguments(layers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """The subcommand `all`."""
+    parser = layers.add_parser("all", help="every layer, one after the other; writes docs/reliability.md")
+    parser.add_argument("--page", type=Path, default=PAGE, help="the page to write the figures into")
+    parser.set_defaults(run=run_all)
+
+
+def run_all(options: argparse.Namespace) -> int:
+    """Run the layers and write the page; gives 1 when one of them has failed."""
+    played = []
+    for name, words in LAYERS.items():
+        print(f"== {name}", flush=True)
+        played.append(play(name, words))
+    page: Path = options.page
+    page.write_text(fill(page.read_text(), played))
+    return 1 if any(layer.code for layer in played) else 0
+
+
+def play(name: str, words: Iterable[str]) -> Layer:
+    """Run one layer in a process of its own, showing what it prints."""
+    began, printed = time.monotonic(), []
+    with subprocess.Popen([sys.executable, "-m", "faults", *words], stdout=subprocess.PIPE, text=True) as running:
+        for line in running.stdout or ():
+            print(line, end="", flush=True)
+            printed.append(line)
+    return Layer(name, read(printed), time.monotonic() - began, running.returncode)
+
+
+def read(printed: Iterable[str]) -> dict[str, int]:
+    """The figures among the lines `name: number`."""
+    found = (LINE.fullmatch(line.strip()) for line in printed)
+    return {match[1]: int(match[2]) for match in found if match}
+
+
+def fill(page: str, played: Iterable[Layer]) -> str:
+    """The page with the figures and the list of breakages between its marks."""
+    page = _between(page, "figures", "\n".join(table(list(played))))
+    return _between(page, "mutations", "\n".join(f"- {name}" for name in MUTATIONS))
+
+
+def _between(page: str, mark: str, text: str) -> str:
+    pattern = re.compile(rf"(<!-- {mark}:[^\n]*-->\n).*?(<!-- end of {mark} -->)", re.DOTALL)
+    return pattern.sub(lambda found: f"{found[1]}\n{text}\n\n{found[2]}", page)
+
+
+def table(played: list[Layer]) -> Iterator[str]:
+    """The table, and below it the boundaries by name."""
+    names = (*COLUMNS, *ZEROS)
+    yield f"| layer | {' | '.join(names)} | minutes |"
+    yield f"| --- |{' ---: |' * (len(names) + 1)}"
+    for layer in played:
+        cells = [f"{layer.figures[name]:,}" if name in layer.figures else "" for name in names]
+        yield f"| {layer.name} | {' | '.join(cells)} | {layer.seconds / 60:.0f} |"
+    yield ""
+    yield "Killed before and after each of these effects, so many times:"
+    for layer in played:
+        kills = {
+            key.removeprefix("killed "): count for key, count in layer.figures.items() if key.startswith("killed ")
+        }
+        if kills:
+            yield ""
+            yield f"- {layer.name}: " + ", ".join(f"{name} {count}" for name, count in sorted(kills.items())) + "."
