@@ -20,6 +20,10 @@ FRESH = 180.0
 # A foreign configuration reports every 300 s (HTCondor's default); two missed reports and a startd counts as silent.
 SILENT = 660.0
 
+# What a lost reply hides may still be on its way through the cloud's API: it is waited for so many times as long as
+# what a killed pass may have asked for.
+UNCLEAR = 5
+
 # Silence is only counted while passes look. A longer break between two of them is an outage of ours, or a clock that
 # jumped; a shorter one is within the margin of lost_timeout over the job lease.
 BREAK = 600.0
@@ -142,18 +146,13 @@ def _watch(past: Remembered, slots: Sequence[Slot], now: float) -> Remembered:
 def _open_intents(
     intents: Mapping[str, Intent], nodes: Mapping[str, Remembered], answered: set[str], now: float, settings: Settings
 ) -> dict[str, Intent]:
-    """An intent is settled by the listing of its node, or by its absence from a whole listing long enough after: what a
-    lost reply hides may be made late, and is waited for as long as a boot."""
-    scaling = settings.scaling
+    """An intent is settled by the listing of its node, or by its absence from a whole listing long enough after."""
+    patience = settings.scaling.intent_timeout
     return {
         node: replace(intent, at=min(intent.at, now))
         for node, intent in intents.items()
         if node not in nodes
-        and not (
-            intent.cloud in answered
-            and now - intent.at
-            >= (max(scaling.boot_timeout, scaling.intent_timeout) if intent.unclear else scaling.intent_timeout)
-        )
+        and not (intent.cloud in answered and now - intent.at >= patience * (UNCLEAR if intent.unclear else 1))
     }
 
 

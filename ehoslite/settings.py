@@ -112,7 +112,8 @@ class ScalingSettings:
         at_least=1,
     )
     intent_timeout: Seconds = option(
-        "a node that was intended, or that boots, and that no listing shows for so long is not there",
+        "a node that was intended, or that boots, and that no listing shows for so long is not there; five times as "
+        "long where the cloud's reply was lost",
         Seconds(MINUTE),
         at_least=0,
     )

@@ -13,7 +13,7 @@ from faults.model.world import POOL, SIZES, World
 
 # How long a server takes to become active, and its startd to join, where nothing is wrong.
 BUILDS, JOINS = 30.0, 90.0
-# The request of a killed pass shows within intent_timeout (60 s); one that a lost reply hid may take as long as a boot.
+# The request of a killed pass shows within intent_timeout (60 s); one that a lost reply hid within five times that.
 ON_ITS_WAY = 50.0
 INSTANCES, CORES, MEMORY = 8, 20, 60_000
 

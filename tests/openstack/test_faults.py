@@ -62,7 +62,7 @@ def bare(alpha: OpenStackLab) -> OpenStackLab:
 
 def test_faults_at_every_call_of_creating_passes(make_openstack: MakeOpenStack, bare: OpenStackLab) -> None:
     """Each fault once and lasting; afterwards a few healthy passes bring just the wanted nodes."""
-    scaling = {"nodes_max": 40, "boot_timeout": 900, "intent_timeout": 12}
+    scaling = {"nodes_max": 40, "boot_timeout": 900, "intent_timeout": 3}
     stand = make_openstack(bare, options={"alpha": PATIENCE}, scaling=scaling)
     for wanted, fault in enumerate((*NAMES, *EVERY_PASS), start=1):
         if fault in NAMES and stand.state.exists():
