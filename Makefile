@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint faults bench clean
 .DEFAULT_GOAL := test
 
 $(READY): setup.cfg constraints.txt
@@ -23,6 +23,10 @@ test: $(READY)
 
 lint: $(READY)
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports
+
+# Breaks ehoslite on purpose, for half an hour and more, and writes what came of it into docs/reliability.md.
+faults: $(READY)
+	$(BIN)/python -m faults all
 
 bench: $(READY)
 	$(BIN)/python -m bench
