@@ -17,6 +17,8 @@ def take_back_or_delete_drained(draft: Draft) -> None:
             continue
         if not node.drained_by_us:
             draft.hold(node.id, "drained-by-other", f"{node.id} is being drained by somebody else: left alone")
+        elif node.vm_state is VmState.ACTIVE and shares_machine(draft, node):
+            continue  # a drain and its end go by that name, and so does the question before a delete
         elif policies.can_be_taken_back(node) and draft.is_kept(node):
             fitting = Reason("demand", f"there is room on it for {idle_jobs(draft.packing.used[node.id])}")
             draft.actions.append(Undrain(node, draft.wanted_back.get(node.id, fitting)))
@@ -129,12 +131,17 @@ def report_kept(draft: Draft, *, idle: int, due: int, drained: int) -> None:
 
 
 def may_be_drained(draft: Draft, node: Node) -> bool:
-    """Idle, not wanted, and alone with its Machine: a drain goes by that name, and where another startd has the same
-    one, it might hit the other."""
+    """Idle, not wanted, and alone with its Machine."""
     if node.condor_state is not CondorState.IDLE or node.vm_state is not VmState.ACTIVE or draft.is_kept(node):
         return False
+    return not shares_machine(draft, node)
+
+
+def shares_machine(draft: Draft, node: Node) -> bool:
+    """Whether another startd has the same Machine, which is then said: a drain goes by that name, and might hit the
+    other."""
     others = {slot.node for slot in draft.world.slots if slot.machine == node.machine} - {node.id}
     if others:
-        text = f"another startd also calls itself {node.machine}: {node.id} is not drained"
+        text = f"another startd also calls itself {node.machine}: {node.id} is left as it is"
         draft.hold(node.id, "ambiguous-machine", text)
-    return not others
+    return bool(others)

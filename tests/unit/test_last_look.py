@@ -9,6 +9,7 @@ import pytest
 
 from ehoslite.act import Hands, act
 from ehoslite.actions import Delete, Plan, Reason
+from ehoslite.errors import ActionFailed, AlreadyDraining, EhosError, NotIdle
 from ehoslite.memory import Memory
 from ehoslite.model import CondorState, Node, Resources, Server, Slot, VmState
 from ehoslite.record import Record
@@ -16,13 +17,20 @@ from tests.unit.worlds import NOW, claim, server, settings, slot
 
 
 class Condor:
-    """A pool that answers the last look with these slots."""
+    """A pool that answers the last look with these slots; its startd answers a drain with this error, if any."""
 
-    def __init__(self, slots: list[Slot]) -> None:
+    def __init__(self, slots: list[Slot], answer: EhosError | None = None) -> None:
         self.slots = slots
+        self.answer = answer
+        self.asked: list[str] = []
 
     def slots_of(self, nodes: list[Node]) -> dict[str, tuple[Slot, ...]]:
         return {node.id: tuple(self.slots) for node in nodes}
+
+    def drain(self, node: Node) -> None:
+        self.asked.append(node.id)
+        if self.answer is not None:
+            raise self.answer
 
     def invalidate(self, nodes: list[Node]) -> None:
         """Nothing lingers here."""
@@ -36,6 +44,11 @@ class Deleted:
 
     def delete(self, one: Server) -> None:
         self.servers.append(one.node)
+
+
+def hands(condor: Condor, cloud: Deleted) -> Hands:
+    chance = random.Random(1)  # noqa: S311
+    return Hands(settings(), cast(Any, condor), cast(Any, {"here": cloud}), chance, lambda: 50.0)
 
 
 SILENT = 4000.0
@@ -57,7 +70,29 @@ def test_what_the_last_look_stops(case: str) -> None:
     heard = NOW - (0 if drained else SILENT)
     lost = Node("n1", "here", "small", VmState.ACTIVE, CondorState.LOST, Resources(), (server("n1"),), heard=heard)
     cloud, plan = Deleted(), Plan((Delete(lost, Reason("lost", "it is silent"), drained=drained),))
-    hands = Hands(settings(), cast(Any, Condor(seen)), cast(Any, {"here": cloud}), random.Random(1), lambda: 50.0)  # noqa: S311
-    outcomes, _ = act(plan, Memory(), hands, cast(Record, None), NOW)
+    condor = Condor(seen)
+    outcomes, _ = act(plan, Memory(), hands(condor, cloud), cast(Record, None), NOW)
+    assert condor.asked == (["n1"] if drained and deleted else []), "only what is to be deleted is asked to drain"
     assert cloud.servers == (["n1"] if deleted else [])
     assert [(not one.error, one.harmless) for one in outcomes] == [(deleted, not deleted)]
+
+
+# The startd's answer to one more drain: whether the node is deleted then, and whether not to do it is harmless.
+ANSWERS: dict[str, tuple[EhosError | None, bool, bool]] = {
+    "it still drains": (AlreadyDraining("10001"), True, False),
+    "it had forgotten the drain and is idle": (None, True, False),
+    "it had forgotten the drain and has a job": (NotIdle("10003"), False, True),
+    "none": (ActionFailed("Failed to start DRAIN_JOBS command"), False, False),
+}
+
+
+@pytest.mark.parametrize("case", ANSWERS)
+def test_a_drained_node_is_deleted_on_its_startd_s_own_word_only(case: str) -> None:
+    """The collector may show it Drained/Idle for a second and more after its drain has ended."""
+    answer, deleted, harmless = ANSWERS[case]
+    node = Node("n1", "here", "small", VmState.ACTIVE, CondorState.DRAINED, Resources(), (server("n1"),), heard=NOW)
+    cloud, plan = Deleted(), Plan((Delete(node, Reason("drained", "it is drained"), drained=True),))
+    condor = Condor([slot("n1", "Drained")], answer)
+    outcomes, _ = act(plan, Memory(), hands(condor, cloud), cast(Record, None), NOW)
+    assert (condor.asked, cloud.servers) == (["n1"], ["n1"] if deleted else [])
+    assert [(not one.error, one.harmless) for one in outcomes] == [(deleted, harmless)]
