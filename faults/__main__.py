@@ -1,4 +1,4 @@
-"""`python -m faults model [--passes N] [--seed S]`: plays histories until so many passes are made; prints counts."""
+"""`python -m faults LAYER [options]`: breaks ehoslite on purpose; prints counts, and fails when a law was broken."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import argparse
 import sys
 from dataclasses import replace
 
+from faults import figures, race
 from faults.model.histories import USUAL
 from faults.model.running import kill_everywhere, lines, run, shrink
 
@@ -19,7 +20,15 @@ def main() -> int:
     model.add_argument("--seed", type=int, default=1)
     model.add_argument("--skews", action="store_true", help="the clock of the passes may jump")
     model.add_argument("--give-up", type=int, default=1, help="stop after so many broken laws")
+    model.set_defaults(run=play_model)
+    race.add_arguments(layers)
+    figures.add_arguments(layers)
     options = parser.parse_args()
+    return int(options.run(options))
+
+
+def play_model(options: argparse.Namespace) -> int:
+    """Play histories until so many passes are made and each effect was killed at; gives 1 when a law was broken."""
     reach = replace(USUAL, skews=options.skews)
     tally = run(options.passes, options.seed, reach, options.give_up)
     if not tally.broken:

@@ -261,6 +261,15 @@ def test_a_node_that_shares_its_machine_name_is_not_drained() -> None:
     assert (acts(decided), held(decided)) == ([], {"ambiguous-machine"})
 
 
+@pytest.mark.parametrize("waiting", [0, 1])
+def test_a_drained_node_that_shares_its_machine_name_is_not_asked_for_anything(waiting: int) -> None:
+    """Undrains, and the question before a delete, go by that name as drains do: they might hit the other."""
+    twin = alien(machine="n1.nodes", state="Claimed")
+    decided = decide(world([server("n1")], [slot("n1", "Drained"), twin], [jobs(waiting)] if waiting else []))
+    assert {action.verb for action in decided.actions} <= {"create"}
+    assert "ambiguous-machine" in held(decided)
+
+
 def test_a_drained_node_is_deleted_and_must_be_seen_drained_once_more() -> None:
     decided = decide(world([server("n1")], [slot("n1", "Drained")]))
     assert acts(decided) == [("delete", "n1", "drained")]
