@@ -28,6 +28,7 @@ SLOT_ATTRIBUTES = [
     "EhosNode",
     "EhosPool",
     "EhosCloud",
+    "AuthenticatedIdentity",
     "Draining",
     "DrainReason",
     "DrainingRequestId",
@@ -120,7 +121,21 @@ def read_slots(ads: Iterable[Mapping[str, Any]]) -> tuple[Slot, ...]:
     return tuple(_slot(ad) for ad in ads if text(ad, "Name"))
 
 
+def why_forged(ad: Mapping[str, Any]) -> str:
+    """Why this ad is not believed, empty if it is: it bears one node's name and came with the token of another.
+
+    The collector notes whose token an ad came with (AuthenticatedIdentity); tokens that are bound to a node are of
+    node-NAME@DOMAIN. Of any other identity, one token for all nodes included, nothing can be said.
+    """
+    claimed, identity = text(ad, "EhosNode"), text(ad, "AuthenticatedIdentity")
+    owner = identity.removeprefix("node-").rpartition("@")[0]
+    if not claimed or not identity.startswith("node-") or owner == claimed:
+        return ""
+    return f"it says that it is of {claimed}, but came with the token of {identity}"
+
+
 def _slot(ad: Mapping[str, Any]) -> Slot:
+    forged = why_forged(ad)
     free = Resources(number(ad, "Cpus"), number(ad, "Memory"), number(ad, "Disk"), number(ad, "GPUs"))
     total = Resources(
         number(ad, "TotalSlotCpus", free.cpus),
@@ -136,15 +151,16 @@ def _slot(ad: Mapping[str, Any]) -> Slot:
         kind=_kind(ad),
         free=free,
         total=total,
-        node=text(ad, "EhosNode"),
-        pool=text(ad, "EhosPool"),
-        cloud=text(ad, "EhosCloud"),
+        node="" if forged else text(ad, "EhosNode"),
+        pool="" if forged else text(ad, "EhosPool"),
+        cloud="" if forged else text(ad, "EhosCloud"),
         drain_reason=text(ad, "DrainReason"),
         drain_request=str(ad.get("DrainingRequestId") or ""),
         draining=ad.get("Draining") is True,
-        accepts_jobs=ad.get("Start") is not False and ad.get("Offline") is not True,
+        accepts_jobs=ad.get("Start") is not False and ad.get("Offline") is not True and not forged,
         idle_since=_idle_since(ad),
         heard=number(ad, "LastHeardFrom"),
+        forged=forged,
     )
 
 

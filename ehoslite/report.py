@@ -24,7 +24,12 @@ from ehoslite.settings import Settings
 SCHEMA = 1
 
 # What a person must hear of even when nothing else is to be said, and what with -v.
-LOUD = {"cloud-silent": logging.WARNING, "schedd-silent": logging.WARNING, "not-active": logging.INFO}
+LOUD = {
+    "cloud-silent": logging.WARNING,
+    "schedd-silent": logging.WARNING,
+    "forged-ad": logging.WARNING,
+    "not-active": logging.INFO,
+}
 
 log = logging.getLogger("ehoslite")
 

@@ -74,6 +74,15 @@ ALLOW_CONFIG =
 ALLOW_ADVERTISE_SCHEDD = condor@{domain}, scaler@{domain}
 ALLOW_ADVERTISE_MASTER = condor@{domain}, scaler@{domain}, node-*@{domain}
 ALLOW_ADVERTISE_STARTD = condor@{domain}, scaler@{domain}, node-*@{domain}
+# Who holds the token of a node advertises under this node's name, or not at all (docs/operating.md, "Tokens of the
+# nodes").
+EHOS_IDENTITY = (TARGET.AuthenticatedIdentity ?: "")
+EHOS_TOKEN = split($(EHOS_IDENTITY), "@")[0]
+EHOS_OWN_MACHINE = substr(strcat("node-", TARGET.Machine), 0, size($(EHOS_TOKEN)) + 1) =?= strcat($(EHOS_TOKEN), ".")
+EHOS_OWN_NAME = TARGET.Name =?= TARGET.Machine || split(TARGET.Name, "@")[1] =?= TARGET.Machine
+EHOS_OWN_NODE = strcat("node-", TARGET.EhosNode) =?= $(EHOS_TOKEN) || TARGET.EhosNode =?= undefined
+EHOS_OWN = (($(EHOS_OWN_MACHINE)) && ($(EHOS_OWN_NAME)) && ($(EHOS_OWN_NODE)))
+COLLECTOR_REQUIREMENTS = substr($(EHOS_IDENTITY), 0, 5) =!= "node-" || $(EHOS_OWN) =?= True
 NEGOTIATOR_INTERVAL = 2
 NEGOTIATOR_CYCLE_DELAY = 1
 NEGOTIATOR_MIN_INTERVAL = 1

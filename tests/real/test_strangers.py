@@ -97,7 +97,8 @@ def test_a_foreign_startd_that_bears_a_node_s_name_blocks_its_drain(make_stand: 
         "node_domain": "foreign.test",
         "retirement": "3600",
         "lease": "0",
-        "token": stand.pool.create_token("node-twin", "READ", "ADVERTISE_STARTD", "ADVERTISE_MASTER"),
+        # No token of a node: with one the collector would not take this ad.
+        "token": stand.pool.create_token("scaler", "READ", "ADVERTISE_STARTD", "ADVERTISE_MASTER"),
     }
     cloud.create("twin", "tiny", user_data(read_template(template), values, template))
     try:

@@ -120,6 +120,29 @@ def test_slots_without_a_name_are_left_out(name: Any) -> None:
     assert [slot.name for slot in read_slots([{**STATIC, "Name": name}, {}, STATIC])] == [STATIC["Name"]]
 
 
+# Whose token an ad came with
+
+
+@pytest.mark.parametrize(
+    "identity", ["node-n2@lab", "node-n1x@lab", "node-@lab", "node-n1@x@lab", "node-n1", "node-N1@lab"]
+)
+def test_an_ad_that_came_with_the_token_of_another_node_is_not_believed(identity: str) -> None:
+    found = slot(EhosNode="n1", EhosPool="demo", EhosCloud="here", AuthenticatedIdentity=identity)
+    assert (found.node, found.pool, found.cloud, found.accepts_jobs) == ("", "", "", False)
+    assert found.forged == f"it says that it is of n1, but came with the token of {identity}"
+
+
+@pytest.mark.parametrize("identity", ["node-n1@lab", "scaler@lab", "condor@lab", "", 7, None, "xnode-n2@lab"])
+def test_an_ad_with_its_own_token_or_with_one_that_is_bound_to_no_node_is_believed(identity: Any) -> None:
+    found = slot(EhosNode="n1", EhosPool="demo", AuthenticatedIdentity=identity)
+    assert (found.node, found.pool, found.accepts_jobs, found.forged) == ("n1", "demo", True, "")
+
+
+def test_a_node_token_in_foreign_hands_is_foreign_room_and_no_forgery() -> None:
+    found = slot(AuthenticatedIdentity="node-n1@lab")
+    assert (found.node, found.accepts_jobs, found.forged) == ("", True, "")
+
+
 # When the last job left
 
 
