@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from ehoslite import policies
@@ -38,10 +38,15 @@ class Draft:
         self.rooms = {cloud.name: self._room(cloud) for cloud in self.clouds}
         self.nodes_left = self.settings.scaling.nodes_max - sum(max(1, len(node.servers)) for node in self.counted)
         self.nodes_in = Counter(node.cloud for node in self.counted)
-        self.packing = Packing(spaces(self.nodes, self.world))
+        self.joining = {node.id for node in self.nodes if self._joins(node)}
+        self.packing = Packing(spaces(self.nodes, self.world, self.joining))
         self.tried = Counter(
             key for node in self.counted if policies.is_booting(node, self.now) for key in self._keys(node)
         )
+
+    def _joins(self, node: Node) -> bool:
+        """Whether it is not in the collector, and is expected to be soon."""
+        return policies.is_booting(node, self.now) or policies.comes_back(node, self.world, self.settings)
 
     def _keys(self, node: Node) -> tuple[str, ...]:
         flavor = self.flavors.get((node.cloud, node.flavor))
@@ -109,8 +114,7 @@ class Draft:
     def count_alive(self) -> int:
         """Nodes that serve, boot, come back or are to be made."""
         return len(self.new) + sum(
-            policies.is_serving(node) or policies.is_booting(node, self.now) or self.is_kept(node)
-            for node in self.counted
+            policies.is_serving(node) or node.id in self.joining or self.is_kept(node) for node in self.counted
         )
 
     def count_unused(self) -> int:
@@ -122,13 +126,13 @@ class Draft:
 
     def count_unused_soon(self) -> int:
         """The same, with those that boot, come back or are to be made."""
-        booting = sum(policies.is_booting(node, self.now) and not self.packing.used[node.id] for node in self.counted)
+        joining = sum(node.id in self.joining and not self.packing.used[node.id] for node in self.counted)
         new = sum(not self.packing.used[owner] for owner in self.new)
-        return self.count_unused() + booting + new + len(self.wanted_back)
+        return self.count_unused() + joining + new + len(self.wanted_back)
 
 
-def spaces(nodes: Iterable[Node], world: World) -> list[Space]:
-    """All room that jobs may be packed onto, ours and foreign."""
+def spaces(nodes: Iterable[Node], world: World, joining: Collection[str]) -> list[Space]:
+    """All room that jobs may be packed onto, ours and foreign; `joining` names the nodes that boot or come back."""
     ours = {slot.name for node in nodes for slot in node.slots}
     found = [
         Space(Rank.PARTLY_USED, slot.free, slot.name)
@@ -139,7 +143,7 @@ def spaces(nodes: Iterable[Node], world: World) -> list[Space]:
         if policies.is_serving(node):
             rank = Rank.EMPTY if node.condor_state is CondorState.IDLE else Rank.PARTLY_USED
             found += [Space(rank, slot.free, node.id) for slot in node.slots if has_room(slot)]
-        elif policies.is_booting(node, world.now):
+        elif node.id in joining:
             found.append(Space(Rank.BOOTING, node.resources, node.id))
         elif policies.can_be_taken_back(node):
             found += [Space(Rank.DRAINING, slot.free, node.id) for slot in node.slots if slot.kind != "Dynamic"]

@@ -19,7 +19,7 @@ def serve_demand(draft: Draft) -> None:
         placed = draft.packing.place(shape.request, shape.count)
         if placed[Rank.BOOTING]:
             verb = "waits" if placed[Rank.BOOTING] == 1 else "wait"
-            text = f"{idle_jobs(placed[Rank.BOOTING])} of {shape} {verb} for a node that boots"
+            text = f"{idle_jobs(placed[Rank.BOOTING])} of {shape} {verb} for a node that boots or comes back"
             draft.hold(str(shape), "waits-for-boot", text)
         left = shape.count - placed.total()
         if left:

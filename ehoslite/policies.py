@@ -8,7 +8,7 @@ from zlib import crc32
 
 from ehoslite.memory import Boots
 from ehoslite.model import CloudView, CondorState, Flavor, Node, Resources, Room, VmState, World
-from ehoslite.nodes import FRESH
+from ehoslite.nodes import FRESH, SILENT
 from ehoslite.settings import Settings
 
 # Nova's words for a server that keeps its memory while it does not run; one that is SHUTOFF or SHELVED has lost it.
@@ -114,6 +114,22 @@ def is_booting(node: Node, now: float) -> bool:
         and (node.vm_state in {VmState.BOOTING, VmState.ACTIVE} or unlisted)
         and silent_for(node, now) <= node.boot_allowed
     )
+
+
+def comes_back(node: Node, world: World, settings: Settings) -> bool:
+    """Whether a node whose ads are missing may well be alive: they have only just gone (a startd that restarts, an
+    invalidation by somebody), or the collector has only just started and the node was heard up to then."""
+    heard = max(node.heard, node.joined, node.watched)
+    if node.condor_state is not CondorState.LOST or node.slots or not _may_run(node, world):
+        return False
+    if collector_is_young(world, settings):
+        return min(world.collector_since, world.now) - heard <= SILENT
+    return world.now - heard <= FRESH
+
+
+def _may_run(node: Node, world: World) -> bool:
+    silent = {cloud.name for cloud in world.clouds if cloud.fault}
+    return node.vm_state in {VmState.ACTIVE, VmState.BOOTING} or (not node.servers and node.cloud in silent)
 
 
 def is_serving(node: Node) -> bool:
