@@ -23,7 +23,7 @@ CLIENT_RIGHTS: dict[str, tuple[str, ...]] = {
 FOLDERS = ("log", "spool", "execute", "run", "lock", "keys", "tokens.d")
 
 NETWORK = """\
-NETWORK_INTERFACE = 127.0.0.1
+NETWORK_INTERFACE = {interface}
 BIND_ALL_INTERFACES = False
 ENABLE_IPV6 = False
 NO_DNS = True
@@ -114,6 +114,7 @@ class PoolFiles(PoolTools):
     directory: Path
     domain: str
     extra: str
+    interface: str
     manager: Path
     spools: dict[str, Path]
     port: int
@@ -121,11 +122,11 @@ class PoolFiles(PoolTools):
     @property
     def collectors(self) -> str:
         """What COLLECTOR_HOST is for daemons, clients and nodes."""
-        return f"127.0.0.1:{self.port}"
+        return f"{self.interface}:{self.port}"
 
     def network(self, folder: Path) -> str:
         """The macros that every daemon and client of the pool needs, with `folder` as its own."""
-        return NETWORK.format(collectors=self.collectors, domain=self.domain, folder=folder)
+        return NETWORK.format(interface=self.interface, collectors=self.collectors, domain=self.domain, folder=folder)
 
     @property
     def signing_key(self) -> Path:

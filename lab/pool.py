@@ -28,6 +28,7 @@ __all__ = ["NOBODY", "LabPool", "daemon_account", "temporary_directory"]
 # Below the ports that Linux gives to outgoing connections, so that only another lab can be there first.
 PORTS = range(20000, 30000)
 PORT_TRIES = 5
+LOOPBACK = "127.0.0.1"
 STOP_SECONDS = 20.0
 
 
@@ -62,13 +63,22 @@ class LabPool(PoolFiles, PoolControl):
     """
 
     def __init__(
-        self, directory: Path, release: Release, *, domain: str = "labpool", schedds: int = 1, extra: str = ""
+        self,
+        directory: Path,
+        release: Release,
+        *,
+        domain: str = "labpool",
+        schedds: int = 1,
+        extra: str = "",
+        interface: str = LOOPBACK,
     ) -> None:
-        """Write nothing yet; `domain` is the pool's trust domain, `schedds` their number (schedd1@lab and so on)."""
+        """Write nothing yet; `domain` is the pool's trust domain, `schedds` their number (schedd1@lab and so on),
+        `interface` the daemons' address, which nothing beyond this machine may reach."""
         self.directory = directory.absolute()
         self.release = release
         self.domain = domain
         self.extra = extra
+        self.interface = interface
         self.schedd_names = [f"schedd{number}@lab" for number in range(1, schedds + 1)]
         self.manager = self.directory / "manager"
         self.jobs_directory = self.directory / "jobs"
@@ -93,7 +103,7 @@ class LabPool(PoolFiles, PoolControl):
     @property
     def address(self) -> str:
         """The collector's address, as in 127.0.0.1:20000."""
-        return f"127.0.0.1:{self.port}"
+        return f"{self.interface}:{self.port}"
 
     @property
     def port_file(self) -> Path:
@@ -118,7 +128,7 @@ class LabPool(PoolFiles, PoolControl):
             self.make_folders()
         for left in reversed(range(PORT_TRIES if fresh else 1)):
             if fresh:
-                self.port = choose_port()
+                self.port = choose_port(self.interface)
                 self.write_configuration()
                 self.write_tokens()
             try:
@@ -173,7 +183,7 @@ class LabPool(PoolFiles, PoolControl):
         if self.master is None or self.master.poll() is not None:
             raise LabError(f"condor_master in {self.manager} ended")
         if self.lost_port():
-            raise LabError(f"port {self.port} of 127.0.0.1 was taken by another program")
+            raise LabError(f"port {self.port} of {self.interface} was taken by another program")
         if not self.port_file.exists():
             # Whoever else has the port may keep a tool waiting.
             return False
@@ -214,14 +224,14 @@ class LabPool(PoolFiles, PoolControl):
         atexit.unregister(self.stop)
 
 
-def choose_port() -> int:
-    """Return a port of the loopback address that nothing listens on now; raises LabError if there is none."""
+def choose_port(interface: str = LOOPBACK) -> int:
+    """Return a port of this address that nothing listens on now; raises LabError if there is none."""
     for _ in range(200):
         port = secrets.choice(PORTS)
         with socket.socket() as trial:
             try:
-                trial.bind(("127.0.0.1", port))
+                trial.bind((interface, port))
             except OSError:
                 continue
             return port
-    raise LabError(f"found no free port from {PORTS.start} to {PORTS.stop} on 127.0.0.1; stop other programs")
+    raise LabError(f"found no free port from {PORTS.start} to {PORTS.stop} on {interface}; stop other programs")
