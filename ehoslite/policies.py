@@ -128,8 +128,12 @@ def comes_back(node: Node, world: World, settings: Settings) -> bool:
 
 
 def _may_run(node: Node, world: World) -> bool:
-    silent = {cloud.name for cloud in world.clouds if cloud.fault}
-    return node.vm_state in {VmState.ACTIVE, VmState.BOOTING} or (not node.servers and node.cloud in silent)
+    return node.vm_state in {VmState.ACTIVE, VmState.BOOTING} or is_of_silent_cloud(node, world)
+
+
+def is_of_silent_cloud(node: Node, world: World) -> bool:
+    """Whether the cloud that would list its server has not answered."""
+    return any(cloud.fault and cloud.name == node.cloud for cloud in world.clouds)
 
 
 def is_serving(node: Node) -> bool:

@@ -40,6 +40,9 @@ def replace_broken(draft: Draft) -> None:
         elif node.servers and node.vm_state is VmState.UNKNOWN:
             status = node.servers[0].status or "of no known state"
             draft.hold(node.id, "vm-unknown", f"the server of {node.id} is {status}: left alone")
+        elif not node.servers and node.slots and not policies.is_of_silent_cloud(node, draft.world):
+            text = f"no cloud lists a server of {node.id}, but its startd was heard {draft.now - node.heard:.0f} s ago"
+            draft.hold(node.id, "no-server", f"{text}: left alone while it speaks")
 
 
 def delete_doubles(draft: Draft, node: Node) -> None:
