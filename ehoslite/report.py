@@ -47,7 +47,7 @@ class _Lines(logging.Formatter):
         self.journal = journal
 
     def format(self, record: logging.LogRecord) -> str:
-        message = printable(record.getMessage())
+        message = printable(record.getMessage()).replace("\n", " ")
         if self.journal:
             return f"<{JOURNAL_LEVELS.get(record.levelno, 6)}>{message}"
         moment = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(record.created))
@@ -118,7 +118,7 @@ def tell(done: Pass, settings: Settings, *, dry_run: bool, as_json: bool) -> int
     if as_json:
         print(json.dumps(as_data(done, settings, dry_run=dry_run), indent=2))
     elif dry_run:
-        print(printable("\n".join(plan_lines(done.world, done.plan))))
+        print("\n".join(printable(line).replace("\n", " ") for line in plan_lines(done.world, done.plan)))
     failed = any(outcome.error and not outcome.harmless for outcome in done.outcomes)
     silent = any(cloud.fault for cloud in done.world.clouds)
     return EXIT_ACTION_FAILED if failed or silent else EXIT_FINE

@@ -25,6 +25,10 @@ POOL, NODES = "192.0.2.1", "192.0.2.2"
 HARDWARE = {POOL: "02:00:00:00:00:01", NODES: "02:00:00:00:00:02"}
 NOBODY_S_HARDWARE = "02:00:00:00:00:ff"
 DEVICE = "cable"
+# A schedd takes a silent node for gone when TCP does, whatever the job's lease: idle connections after HTCondor's
+# TCP_KEEPALIVE_INTERVAL (360 s) and 9 probes of 75 s, others after 15 attempts, about as long (seen with ss, HTCondor
+# 23.9.6). At the pool's end of the cable both take seconds.
+NOTICED_SOON = {"tcp_keepalive_intvl": 1, "tcp_keepalive_probes": 3, "tcp_retries2": 5}
 
 # Becomes the condor_master of a node, at the far end of the cable, whatever network the guest was started in.
 MASTER = """\
@@ -61,6 +65,8 @@ class Cable:
         try:
             self._lay()
             _enter(self._ends[POOL])
+            for name, value in NOTICED_SOON.items():
+                Path(f"/proc/sys/net/ipv4/{name}").write_text(str(value))
         except BaseException:
             self._close()
             raise

@@ -9,13 +9,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from threading import BoundedSemaphore
-from typing import Any, cast
+from typing import Any, Never, cast
 
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt
 
 from ehoslite import __version__
 from ehoslite.clouds.console import brief
 from ehoslite.errors import BadRequest, CloudFault, CloudUnreachable, Gone, NoCapacity, Unclear
+from ehoslite.model import UNLIMITED
 from ehoslite.settings import OpenStackCloudSettings
 
 ATTEMPTS = 4
@@ -229,12 +230,21 @@ def _read(answer: Any, what: str) -> dict[str, Any]:
     if not answer.content:
         return {}
     try:
-        body = answer.json()
-    except ValueError as error:
+        body = answer.json(parse_constant=_refuse, parse_int=_read_number(int), parse_float=_read_number(float))
+    except (ValueError, RecursionError) as error:  # the latter for what is nested thousands deep
         raise _Again(CloudUnreachable(f"{what}: the answer is cut off or no JSON", "server-error")) from error
     if not isinstance(body, dict):
         raise _Again(CloudUnreachable(f"{what}: the answer is no object", "server-error"))
     return body
+
+
+def _refuse(constant: str) -> Never:
+    raise ValueError(f"{constant} is no JSON")
+
+
+def _read_number(kind: Callable[[str], float]) -> Callable[[str], float]:
+    """Reads numbers with which one can reckon: none is larger than what stands for no limit."""
+    return lambda text: max(-UNLIMITED, min(UNLIMITED, kind(text)))
 
 
 def _retry_after(answer: Any) -> float | None:
@@ -249,6 +259,6 @@ def _said(answer: Any) -> str:
         body = answer.json()
         first = next(iter(body.values())) if isinstance(body, dict) and body else body
         text = first.get("message", first) if isinstance(first, dict) else first
-    except ValueError:
+    except (ValueError, RecursionError):
         text = answer.text
     return brief(text) or f"status {answer.status_code}"

@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import quote
 
 from ehoslite.clouds.calls import Calls
-from ehoslite.clouds.console import last_words
+from ehoslite.clouds.console import brief, last_words
 from ehoslite.clouds.names import Names
 from ehoslite.clouds.quotas import room_of
 from ehoslite.clouds.recipe import recipe_of
@@ -88,11 +88,10 @@ class OpenStack:
         names that does not hold."""
         try:
             yield
-        except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError, RecursionError) as error:
             self.names.forget()
-            raise CloudUnreachable(
-                f"an answer makes no sense: {type(error).__name__}: {error}", "server-error"
-            ) from error
+            text = f"an answer makes no sense: {type(error).__name__}: {brief(error)}"
+            raise CloudUnreachable(text, "server-error") from error
 
     def _flavor(self, seen: Mapping[str, Any], name: str, price: float) -> Flavor:
         memory = max(0, int(seen["ram"]) - self.settings.memory_reserved)
@@ -141,7 +140,11 @@ class OpenStack:
 
     def _pages(self, query: str) -> Iterator[dict[str, Any]]:
         path: str | None = f"/servers/detail?{query}&limit={PAGE}"
+        seen: set[str] = set()
         while path:
+            if path in seen:
+                raise CloudUnreachable("a page of its listing leads back to one before", "server-error")
+            seen.add(path)
             body = self.calls.get("compute", path, self._nova())
             yield from body["servers"]
             following = [link["href"] for link in body.get("servers_links", []) if link.get("rel") == "next"]
@@ -241,7 +244,7 @@ class OpenStack:
         with self._making_sense():
             ports = self.calls.get("network", "/ports?fields=id&fields=name&fields=device_id")["ports"]
             used = {port["id"] for port in ports if port.get("device_id")}
-            made = [("port", port["id"], port.get("name") or "", port["id"] in used) for port in ports]
+            made = [("port", str(port["id"]), str(port.get("name")), port["id"] in used) for port in ports]
             made += self._addresses(used) if self.settings.floating_ip else []
         ours = f"ehos-{self.pool}-"
         return tuple(
@@ -251,7 +254,9 @@ class OpenStack:
     def _addresses(self, used: set[str]) -> list[tuple[str, str, str, bool]]:
         query = "/floatingips?fields=id&fields=description&fields=port_id"
         found = self.calls.get("network", query)["floatingips"]
-        return [("floating IP", one["id"], one.get("description") or "", one.get("port_id") in used) for one in found]
+        return [
+            ("floating IP", str(one["id"]), str(one.get("description")), one.get("port_id") in used) for one in found
+        ]
 
     def remove(self, leftover: Leftover) -> None:
         """Remove it; what is gone already is a success."""
