@@ -17,8 +17,8 @@ from tests.real.test_scaling import TINY, assert_every_job_ended_well
 
 EXECUTE = CHECKOUT / "cloud-init" / "execute.yaml"
 
-# What takes minutes, cut to seconds: nodes report every 5 s, an ad lives 20 s (the collector's own too, by which its age
-# is known), a dead connection is noticed in 8 s.
+# What takes minutes, cut to seconds: nodes report every 5 s, an ad lives 20 s (the collector's own too, by which its
+# age is known), a dead connection is noticed in 8 s.
 QUICK_POOL = """
 CLASSAD_LIFETIME = 20
 COLLECTOR_UPDATE_INTERVAL = 10

@@ -21,10 +21,10 @@ from ehoslite.model import CloudView, World
 from ehoslite.nodes import remember
 from ehoslite.observe import look_at_clouds
 from ehoslite.plan import plan
+from ehoslite.options import Place
 from ehoslite.settings import (
     FlavorChoice,
     OpenStackCloudSettings,
-    Place,
     RecordSettings,
     ScalingSettings,
     Settings,
