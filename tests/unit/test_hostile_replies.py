@@ -20,8 +20,8 @@ from ehoslite.memory import Memory
 from ehoslite.model import CloudView, World
 from ehoslite.nodes import remember
 from ehoslite.observe import look_at_clouds
-from ehoslite.plan import plan
 from ehoslite.options import Place
+from ehoslite.plan import plan
 from ehoslite.settings import (
     FlavorChoice,
     OpenStackCloudSettings,

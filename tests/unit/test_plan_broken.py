@@ -131,7 +131,7 @@ BROKEN: dict[str, tuple[World, Memory, list[tuple[str, str, str]], set[str]]] = 
         [("forget", "n1", "server-gone")],
         set(),
     ),
-    "fresh ads of a server that is not listed": (world([], [slot("n1"), claim("n1")]), Memory(), [], set()),
+    "fresh ads of a server that is not listed": (world([], [slot("n1"), claim("n1")]), Memory(), [], {"no-server"}),
 }
 
 
