@@ -17,8 +17,8 @@ from tests.real.test_scaling import TINY, assert_every_job_ended_well
 
 EXECUTE = CHECKOUT / "cloud-init" / "execute.yaml"
 
-# What takes minutes, cut to seconds: nodes report every 5 s, an ad lives 20 s (the collector's own too, by which its
-# age is known), a dead connection is noticed in 8 s.
+# What takes minutes, cut to seconds: nodes report every 5 s, ads live for 20 s (the collector's own too, by which its
+# age is known), a dead connection is noticed within 8 s.
 QUICK_POOL = """
 CLASSAD_LIFETIME = 20
 COLLECTOR_UPDATE_INTERVAL = 10
@@ -56,6 +56,7 @@ def start_job(stand: Stand, seconds: float, lease: int) -> str:
     stand.pool.submit(memory=200, seconds=seconds, extra={"job_lease_duration": str(lease)})
     stand.reconcile()
     wait_until(lambda: len(stand.pool.queue("JobStatus == 2")) == 1, 30, "the job to run")
+    assert stand.reconcile().verbs() == []  # from now on the passes know that it has joined
     (node,) = stand.nodes()
     return node
 

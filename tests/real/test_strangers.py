@@ -28,7 +28,7 @@ STATIC = """
 runcmd:"""
 
 
-def start_foreign_node(stand: Stand, name: str, pool: str = "other") -> LocalCloud:
+def start_foreign_node(stand: Stand, name: str, pool: str = "other", template: Path = EXECUTE) -> LocalCloud:
     """A node of another pool's ehoslite, in the same folder and the same HTCondor pool."""
     settings = stand.settings.clouds["here"]
     assert isinstance(settings, LocalCloudSettings)
@@ -46,7 +46,7 @@ def start_foreign_node(stand: Stand, name: str, pool: str = "other") -> LocalClo
         "lease": "0",
         "token": token,
     }
-    cloud.create(name, "tiny", user_data(read_template(EXECUTE), values, EXECUTE))
+    cloud.create(name, "tiny", user_data(read_template(template), values, template))
     wait_until(lambda: name in {ad.get("EhosNode") for ad in stand.pool.machines(["EhosNode"])}, 30, f"{name} to join")
     return cloud
 
