@@ -41,6 +41,9 @@ SLOT_ATTRIBUTES = [
     "LastHeardFrom",
 ]
 
+# Stands in the place of everything but the name in what questions.py gives of an ad that cannot be read.
+UNREADABLE = "Unreadable"
+
 HAD_ATTRIBUTES = ["Machine", "HadIsActive", "LastHeardFrom"]
 
 # A high-availability daemon reports every 5 minutes (HAD_UPDATE_INTERVAL) and when its state changes.
@@ -161,6 +164,7 @@ def _slot(ad: Mapping[str, Any]) -> Slot:
         idle_since=_idle_since(ad),
         heard=number(ad, "LastHeardFrom"),
         forged=forged,
+        unreadable=ad.get(UNREADABLE) is True,
     )
 
 

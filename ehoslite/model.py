@@ -159,7 +159,8 @@ class Slot:
     """A slot ad, reduced. `node`, `pool` and `cloud` are what our execute template advertises, empty on foreign nodes.
 
     `idle_since` is when its last job left or its state last changed, by the ad itself; 0 if the ad does not tell.
-    `forged` says why its ad is not believed: then it is of no node of ours and no room.
+    `forged` says why its ad is not believed: then it is of no node of ours and no room. Of an `unreadable` one only the
+    name is known.
     """
 
     name: str
@@ -179,6 +180,7 @@ class Slot:
     idle_since: float = 0.0
     heard: float = 0.0
     forged: str = ""
+    unreadable: bool = False
 
     @property
     def claimed(self) -> bool:

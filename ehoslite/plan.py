@@ -61,3 +61,6 @@ def report_silence(draft: Draft) -> None:
     for slot in sorted(draft.world.slots, key=lambda slot: slot.name):
         if slot.forged:
             draft.hold(slot.name, "forged-ad", f"the ad of {slot.name} is not believed: {slot.forged}")
+        if slot.unreadable:
+            text = f"the ad of {slot.name} cannot be read: it is too large or nested too deep; nothing is known of it"
+            draft.hold(slot.name, "unreadable-ad", text)

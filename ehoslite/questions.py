@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ehoslite.ads import GROUP_BY, HAD_ATTRIBUTES, SLOT_ATTRIBUTES
+from ehoslite.ads import GROUP_BY, HAD_ATTRIBUTES, SLOT_ATTRIBUTES, UNREADABLE
 
 # Selects a collector's own ad among those of other collectors: what came over the network carries a number (measured,
 # HTCondor 23.9.6; collectors that share COLLECTOR_HOST report to each other).
@@ -17,6 +17,9 @@ ITSELF = "UpdateSequenceNumber =?= undefined"
 # Idle (1), and of a universe that a startd runs: vanilla with docker and container (5), java (10), parallel (11),
 # vm (13); not scheduler (7), grid (9) and local (12). JobStatus and JobUniverse must be in the projection as well.
 IDLE = "JobStatus == 1 && (JobUniverse == 5 || JobUniverse == 10 || JobUniverse == 11 || JobUniverse == 13)"
+
+# No slot has a longer name; one that has is left out where some ad cannot be read.
+LONGEST_NAME = 1000
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,7 @@ def query_pool(collector: Any) -> dict[str, Any]:
     """The slots, the schedds (name -> ad) and since when the collector has been there."""
     import htcondor2
 
-    slots = [plain(ad, SLOT_ATTRIBUTES) for ad in collector.query(htcondor2.AdType.Startd, projection=SLOT_ATTRIBUTES)]
+    slots = query_slots(collector, "True")
     schedds = {str(ad["Name"]): str(ad) for ad in collector.locateAll(htcondor2.DaemonType.Schedd)}
     own = collector.query(htcondor2.AdType.Collector, ITSELF, ["MonitorSelfTime", "MonitorSelfAge"])
     return {"slots": slots, "schedds": schedds, "since": _started(own)}
@@ -59,10 +62,38 @@ def _started(own: Iterable[Any]) -> float:
 
 def query_nodes(collector: Any, nodes: Sequence[str]) -> list[dict[str, Any]]:
     """The slots of these nodes."""
+    return query_slots(collector, _among(nodes))
+
+
+def query_slots(collector: Any, constraint: str) -> list[dict[str, Any]]:
+    """The slots that meet this constraint. The bindings give up the whole answer for one ad that they cannot read (10
+    MB of text, 300 lists in each other; measured, htcondor 25.14.1): then such ads are found, and only named.
+    """
     import htcondor2
 
-    ads = collector.query(htcondor2.AdType.Startd, _among(nodes), SLOT_ATTRIBUTES)
-    return [plain(ad, SLOT_ATTRIBUTES) for ad in ads]
+    try:
+        return [
+            plain(ad, SLOT_ATTRIBUTES) for ad in collector.query(htcondor2.AdType.Startd, constraint, SLOT_ATTRIBUTES)
+        ]
+    except htcondor2.HTCondorException:
+        named = collector.query(htcondor2.AdType.Startd, f"({constraint}) && size(Name) <= {LONGEST_NAME}", ["Name"])
+        return _query_in_halves(collector, sorted({str(ad["Name"]) for ad in named}))
+
+
+def _query_in_halves(collector: Any, names: Sequence[str]) -> list[dict[str, Any]]:
+    """The slots of these names; one that cannot be read is only named."""
+    import classad2
+    import htcondor2
+
+    wanted = f"member(Name, {{{', '.join(classad2.quote(name) for name in names)}}})"
+    try:
+        return [plain(ad, SLOT_ATTRIBUTES) for ad in collector.query(htcondor2.AdType.Startd, wanted, SLOT_ATTRIBUTES)]
+    except htcondor2.HTCondorException:
+        if len(names) > 1:
+            middle = len(names) // 2
+            return [*_query_in_halves(collector, names[:middle]), *_query_in_halves(collector, names[middle:])]
+        collector.query(htcondor2.AdType.Startd, wanted, ["Name"])  # raises, if it is the collector that fails
+        return [{"Name": names[0], UNREADABLE: True}]
 
 
 def _among(nodes: Iterable[str]) -> str:

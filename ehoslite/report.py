@@ -28,6 +28,7 @@ LOUD = {
     "cloud-silent": logging.WARNING,
     "schedd-silent": logging.WARNING,
     "forged-ad": logging.WARNING,
+    "unreadable-ad": logging.WARNING,
     "not-active": logging.INFO,
 }
 

@@ -12,7 +12,8 @@ from tests.real.test_scaling import TINY, assert_every_job_ended_well
 from tests.real.test_strangers import EXECUTE, start_foreign_node
 
 HUGE = "x" * 100_000
-DEEP = "{ " * 150 + "1" + " }" * 150
+# Deeper than HTCondor's bindings read.
+DEEP = "{ " * 300 + "1" + " }" * 300
 FORGED_LINE = "2000-01-01 00:00:00 error: all is lost"
 
 # What a pass reads, as far as a startd's configuration can set it. A value is an expression.
@@ -60,7 +61,7 @@ def test_a_real_startd_that_advertises_what_it_can_does_no_harm(make_stand: Make
         .replace('EhosPool = "{pool}"', "")
         .replace('EhosCloud = "{cloud}"', "")
     )
-    template.write_text(text.replace("{ ", "{{ ").replace(" }", " }}"))
+    template.write_text(text)
     foreign = start_foreign_node(stand, "hostile-1", template=template)
     try:
         (advertised,) = stand.pool.machines(["EhosPool", "Huge"], 'EhosNode == "hostile-1"')
@@ -69,6 +70,8 @@ def test_a_real_startd_that_advertises_what_it_can_does_no_harm(make_stand: Make
         for options in (("-vv",), ("-vv", "--dry-run")):
             done = stand.reconcile(*options)
             assert (done.code, set(done.verbs()) <= {"create"}) == (0, True)
+            assert "unreadable-ad" in done.held()
+            assert [one["condor_state"] for one in done.data["nodes"] if one["node"] == node] in (["idle"], ["busy"])
             assert_is_fit_for_a_terminal(done)
         text_of_plan = stand.start_pass("-vv", "--dry-run").communicate(timeout=120)
         assert_is_fit_for_a_terminal(Finished(0, *text_of_plan))
@@ -113,6 +116,10 @@ def test_ads_made_by_hand_do_no_harm(make_stand: MakeStand) -> None:
     for _ in range(2):
         done = stand.reconcile("-vv")
         assert (done.code, done.verbs()) == (0, [])
+        assert {held["subject"] for held in done.data["held"] if held["reason"]["code"] == "unreadable-ad"} == {
+            "big@x",
+            "deep@x",
+        }
         assert_is_fit_for_a_terminal(done)
     wait_until(lambda: not stand.pool.queue(), 60, "the job to end")
     assert_every_job_ended_well(stand, 1)
