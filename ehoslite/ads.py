@@ -41,7 +41,8 @@ SLOT_ATTRIBUTES = [
     "LastHeardFrom",
 ]
 
-# Stands in the place of everything but the name in what questions.py gives of an ad that cannot be read.
+# In what questions.py gives of an ad that cannot be read: stands in the place of everything but the name of a slot, or
+# names the owner of such jobs.
 UNREADABLE = "Unreadable"
 
 HAD_ATTRIBUTES = ["Machine", "HadIsActive", "LastHeardFrom"]
@@ -198,7 +199,9 @@ def read_demand(answers: Mapping[str, Any]) -> Demand:
             missing = _missing(group)
             if not jobs:
                 continue
-            if missing:
+            if owner := text(group, UNREADABLE):
+                unreadable[f"something of {owner}'s that cannot be read, too large or nested too deep"] += jobs
+            elif missing:
                 unreadable[_as_written(group, missing)] += jobs
             else:
                 counts[_request(group), str(group.get("Requirements", ""))] += jobs

@@ -18,6 +18,8 @@ ITSELF = "UpdateSequenceNumber =?= undefined"
 # vm (13); not scheduler (7), grid (9) and local (12). JobStatus and JobUniverse must be in the projection as well.
 IDLE = "JobStatus == 1 && (JobUniverse == 5 || JobUniverse == 10 || JobUniverse == 11 || JobUniverse == 13)"
 
+OWNED = ("JobStatus", "JobUniverse", "Owner")
+
 # No slot has a longer name; one that has is left out where some ad cannot be read.
 LONGEST_NAME = 1000
 
@@ -104,20 +106,45 @@ def _among(nodes: Iterable[str]) -> str:
 
 
 def query_schedd(ad: str) -> list[dict[str, Any]]:
-    """The idle jobs of the schedd with this ad, a group a shape."""
+    """The idle jobs of the schedd with this ad, a group a shape. The bindings give up the whole answer for one job that
+    they cannot read: then each owner's are asked for alone, and only those of such a job's owner are not known.
+    """
     import classad2
     import htcondor2
 
     schedd = htcondor2.Schedd(classad2.ClassAd(ad))
-    groups = schedd.query(IDLE, GROUP_BY, opts=htcondor2.QueryOpt.GroupBy)
-    return [
-        {
-            **plain(group, (*GROUP_BY, "JobCount")),
-            "Requirements": str(group.lookup("Requirements")),
-            "Text": _texts(group),
-        }
-        for group in groups
-    ]
+    try:
+        return [_read_group(group) for group in _groups(schedd, IDLE, GROUP_BY)]
+    except htcondor2.HTCondorException:
+        owners = {str(group["Owner"]): int(group["JobCount"]) for group in _groups(schedd, IDLE, OWNED)}
+        return [group for owner in sorted(owners) for group in _query_owner(schedd, owner, owners[owner])]
+
+
+def _query_owner(schedd: Any, owner: str, jobs: int) -> list[dict[str, Any]]:
+    import classad2
+    import htcondor2
+
+    theirs = f"({IDLE}) && Owner =?= {classad2.quote(owner)}"
+    try:
+        return [_read_group(group) for group in _groups(schedd, theirs, [*GROUP_BY, "Owner"])]
+    except htcondor2.HTCondorException:
+        _groups(schedd, theirs, OWNED)  # raises, if it is the schedd that fails
+        return [{"JobCount": jobs, UNREADABLE: owner}]
+
+
+def _groups(schedd: Any, constraint: str, attributes: Sequence[str]) -> Any:
+    """Jobs by what they have in common. The constraint sees these attributes only."""
+    import htcondor2
+
+    return schedd.query(constraint, list(attributes), opts=htcondor2.QueryOpt.GroupBy)
+
+
+def _read_group(group: Any) -> dict[str, Any]:
+    return {
+        **plain(group, (*GROUP_BY, "JobCount")),
+        "Requirements": str(group.lookup("Requirements")),
+        "Text": _texts(group),
+    }
 
 
 def _texts(group: Any) -> dict[str, str]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import pytest
+
 from lab.jobs import wait_until
 from lab.stand import Finished, Stand
 from tests.conftest import MakeStand
@@ -140,3 +142,29 @@ def test_a_schedd_s_ad_with_control_characters_is_no_more_than_silent(make_stand
     done = stand.reconcile("-vv")
     assert (done.code, len(done.data["silent"])) == (0, 1)
     assert_is_fit_for_a_terminal(done)
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        {"request_gpus": DEEP},
+        {"requirements": f"size({DEEP}) == 1"},
+        {"request_cpus": f'size("{HUGE * 100}")'},
+        {"request_memory": 'real("NaN")'},
+    ],
+    ids=["deep-gpus", "deep-requirements", "10-MB-cpus", "NaN-memory"],
+)
+def test_a_user_s_job_that_cannot_be_read_is_that_user_s_trouble_alone(
+    make_stand: MakeStand, lines: dict[str, str]
+) -> None:
+    """It made the whole schedd look silent: no node for anybody, and none retired."""
+    stand = make_stand(flavors=(TINY,), scaling={"nodes_max": 2})
+    stand.pool.submit(memory=200, seconds=600, extra=lines)
+    stand.pool.submit(user="bob", count=2, memory=200, seconds=1)
+    done = stand.reconcile("-vv")
+    assert (done.code, done.verbs(), done.data["silent"]) == (0, ["create", "create"], {})
+    assert "unreadable-request" in done.held()
+    assert sum(row["idle"] for row in done.data["demand"]) == 2
+    wait_until(lambda: not stand.pool.queue('Owner == "bob"'), 60, "bob's jobs to end")
+    stand.configure(idle_timeout=0)
+    assert set(stand.reconcile_until("drain").data["silent"]) == set()

@@ -257,6 +257,17 @@ def test_unreadable_requests_are_reported_as_they_were_written(name: str) -> Non
     assert demand.unreadable == (Unreadable(6, f"{name} = ifThenElse(isUndefined(X), error, 1)"),)
 
 
+def test_jobs_that_could_not_be_read_are_reported_by_owner() -> None:
+    demand = read_demand(
+        {"a": [{"JobCount": 2, "Unreadable": "al\x1bice"}, group()], "b": [{"JobCount": 1, "Unreadable": "bob"}]}
+    )
+    assert [(part.count, part.what.split("'")[0]) for part in demand.unreadable] == [
+        (2, "something of alice"),
+        (1, "something of bob"),
+    ]
+    assert [shape.count for shape in demand.shapes] == [3]
+
+
 def test_unreadable_request_without_a_text_is_undefined() -> None:
     demand = read_demand({"a": [group(RequestCpus=-1, RequestMemory="big")]})
     assert demand.unreadable == (Unreadable(3, "RequestCpus = undefined, RequestMemory = undefined"),)
