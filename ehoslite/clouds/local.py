@@ -223,8 +223,8 @@ def _state(folder: Path, age: float) -> tuple[VmState, str]:
     if (folder / "error").exists():
         return VmState.ERROR, (folder / "error").read_text()
     try:
-        pid = int((folder / "pid").read_text() or 0)
-    except FileNotFoundError:
+        pid = int((folder / "pid").read_text())
+    except (FileNotFoundError, ValueError):  # not written yet; the guest writes it once more, and it is empty meanwhile
         return (VmState.BOOTING, "") if age < STARTING else (VmState.ERROR, "its process was never started")
     if not belongs(pid, folder):
         return VmState.STOPPED, ""
