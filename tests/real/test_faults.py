@@ -171,9 +171,9 @@ def test_a_job_that_arrives_between_plan_and_drain_survives(make_stand: MakeStan
     assert_every_job_ended_well(stand, 1)
 
 
-@pytest.mark.parametrize("jobs", [0, 1])
-def test_a_node_whose_drain_was_forgotten_is_not_deleted(make_stand: MakeStand, jobs: int) -> None:
-    """A restarted startd forgets its drain and takes jobs: the delete looks once more."""
+@pytest.mark.parametrize(("jobs", "before"), [(0, "slots_of"), (1, "slots_of"), (1, "drain")])
+def test_a_node_whose_drain_was_forgotten_is_not_deleted(make_stand: MakeStand, jobs: int, before: str) -> None:
+    """A restarted startd forgets its drain and takes jobs: the delete looks once more, and asks the startd itself."""
     stand = make_stand(scaling={"nodes_min": 1, "idle_timeout": 0}, flavors=(TINY,))
     stand.reconcile()
     stand.wait_for_nodes(1)
@@ -189,7 +189,7 @@ def test_a_node_whose_drain_was_forgotten_is_not_deleted(make_stand: MakeStand, 
             stand.pool.submit(memory=200, seconds=5)
             wait_until(lambda: len(stand.pool.machines(["Name"], 'State == "Claimed"')) == 1, 20, "the job to be seen")
 
-    assert '"result": "not-done"' in run_stopped_before(stand, "ehoslite.pool:Pool.slots_of", forget)
+    assert '"result": "not-done"' in run_stopped_before(stand, f"ehoslite.pool:Pool.{before}", forget)
     assert list(stand.nodes()) == [node]
     wait_until(lambda: not stand.pool.queue(), 30, "the job to end")
     assert_every_job_ended_well(stand, jobs)
