@@ -7,6 +7,7 @@ import sys
 from dataclasses import replace
 
 from faults import figures, race
+from faults.boundaries import running as boundaries
 from faults.model.histories import USUAL
 from faults.model.running import kill_everywhere, lines, run, shrink
 
@@ -21,6 +22,9 @@ def main() -> int:
     model.add_argument("--skews", action="store_true", help="the clock of the passes may jump")
     model.add_argument("--give-up", type=int, default=1, help="stop after so many broken laws")
     model.set_defaults(run=play_model)
+    broken = layers.add_parser("boundaries", help="whole passes on real stacks, killed at every effect")
+    boundaries.add_options(broken)
+    broken.set_defaults(run=boundaries.main)
     race.add_arguments(layers)
     figures.add_arguments(layers)
     options = parser.parse_args()

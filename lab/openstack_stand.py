@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from lab.jobs import wait_until
 from lab.openstack import OpenStackLab
+from lab.openstack.cloud import RunningCloud
 from lab.release import Release
 from lab.stand import CHECKOUT, Stand
 
@@ -61,3 +63,28 @@ class OpenStackStand(Stand):
             lab.clear_knobs()
         super().delete_nodes()
         wait_until(lambda: not self.nodes(), 60, "the servers to be deleted")
+
+
+@contextmanager
+def external_network(cloud: RunningCloud) -> Iterator[str]:
+    """An external network of this name, to which the project's own one is routed: floating IPs can be had. At the end
+    every floating IP and the network are deleted; no server may need one any more."""
+
+    def make(path: str, kind: str, **values: Any) -> str:
+        return str(cloud.call_as_admin("POST", "neutron", f"/v2.0/{path}", {kind: values})[kind]["id"])
+
+    network = make("networks", "network", **{"name": "external", "router:external": True})
+    make("subnets", "subnet", network_id=network, ip_version=4, cidr="192.0.2.0/24", enable_dhcp=False)
+    router = make("routers", "router", name="edge", external_gateway_info={"network_id": network})
+    inside = cloud.call_as_admin("GET", "neutron", "/v2.0/subnets?name=internal")["subnets"][0]
+    gateway = {"network_id": inside["network_id"], "fixed_ips": [{"subnet_id": inside["id"]}], "name": "edge"}
+    port = make("ports", "port", **gateway, tenant_id=inside["tenant_id"])
+    cloud.call_as_admin("PUT", "neutron", f"/v2.0/routers/{router}/add_router_interface", {"port_id": port})
+    try:
+        yield "external"
+    finally:
+        for address in cloud.call_as_admin("GET", "neutron", "/v2.0/floatingips")["floatingips"]:
+            cloud.call_as_admin("DELETE", "neutron", f"/v2.0/floatingips/{address['id']}")
+        cloud.call_as_admin("PUT", "neutron", f"/v2.0/routers/{router}/remove_router_interface", {"port_id": port})
+        cloud.call_as_admin("DELETE", "neutron", f"/v2.0/routers/{router}")
+        cloud.call_as_admin("DELETE", "neutron", f"/v2.0/networks/{network}")

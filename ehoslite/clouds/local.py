@@ -88,11 +88,22 @@ class LocalCloud:
         )
 
     def leftovers(self) -> tuple[Leftover, ...]:
-        """None: a server's folder is all that there is of it."""
-        return ()
+        """Folders of servers that were being made or removed by a pass that was killed; one whose tags are gone
+        already is anybody's to remove."""
+        found = []
+        for folder in (*self.directory.glob(".new-*"), *self.directory.glob(".gone-*")):
+            with suppress(OSError):  # its pass is at work, and done with it
+                if time.time() - folder.stat().st_ctime > STARTING:
+                    found.append((folder.name, _tags_of(folder)))
+        return tuple(
+            Leftover(self.name, "folder", name, str(tags.get("node", "")))
+            for name, tags in found
+            if tags.get("pool", self.pool) == self.pool
+        )
 
     def remove(self, leftover: Leftover) -> None:
-        """There is nothing to remove."""
+        """Remove the folder."""
+        shutil.rmtree(self.directory / leftover.id, ignore_errors=True)
 
     def console(self, server: Server) -> str:
         """The end of what its guest wrote."""
@@ -216,6 +227,13 @@ class LocalCloud:
         with (self.directory / ".lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
+
+
+def _tags_of(folder: Path) -> dict[str, Any]:
+    """A server's tags; none where they are not written, or removed already."""
+    with suppress(OSError, ValueError):
+        return dict(json.loads((folder / "server.json").read_text()))
+    return {}
 
 
 def _state(folder: Path, age: float) -> tuple[VmState, str]:

@@ -11,6 +11,7 @@ from ehoslite.clouds.openstack import OpenStack
 from ehoslite.model import Server
 from lab.jobs import wait_until
 from lab.openstack import OpenStackLab
+from lab.openstack_stand import external_network
 from lab.stand import Finished
 from tests.openstack.conftest import MakeOpenStack
 from tests.openstack.direct import NOTHING, TINY, all_servers, delete_all, look, new_node, of_node, only, open_directly
@@ -180,26 +181,9 @@ def test_strangers_are_never_touched(
 @pytest.fixture
 def external(bare: OpenStackLab) -> Iterator[str]:
     """An external network, to which the project's own one is routed; everything is taken down at the end."""
-    cloud = open_directly(bare)
-
-    def make(path: str, kind: str, **values: Any) -> str:
-        return str(bare.call_as_admin("POST", "neutron", f"/v2.0/{path}", {kind: values})[kind]["id"])
-
-    network = make("networks", "network", **{"name": "external", "router:external": True})
-    subnet = {"network_id": network, "ip_version": 4, "cidr": "192.0.2.0/24", "enable_dhcp": False}
-    make("subnets", "subnet", **subnet)
-    router = make("routers", "router", name="edge", external_gateway_info={"network_id": network})
-    inside = cloud.calls.get("network", "/subnets?name=internal")["subnets"][0]
-    gateway = {"network_id": inside["network_id"], "fixed_ips": [{"subnet_id": inside["id"]}], "name": "edge"}
-    port = make("ports", "port", **gateway, tenant_id=inside["tenant_id"])
-    bare.call_as_admin("PUT", "neutron", f"/v2.0/routers/{router}/add_router_interface", {"port_id": port})
-    yield "external"
-    delete_all(open_directly(bare, pool="lab"))
-    for address in bare.call_as_admin("GET", "neutron", "/v2.0/floatingips")["floatingips"]:
-        bare.call_as_admin("DELETE", "neutron", f"/v2.0/floatingips/{address['id']}")
-    bare.call_as_admin("PUT", "neutron", f"/v2.0/routers/{router}/remove_router_interface", {"port_id": port})
-    bare.call_as_admin("DELETE", "neutron", f"/v2.0/routers/{router}")
-    bare.call_as_admin("DELETE", "neutron", f"/v2.0/networks/{network}")
+    with external_network(bare) as network:
+        yield network
+        delete_all(open_directly(bare, pool="lab"))
 
 
 def named(cloud: OpenStack) -> list[tuple[str, str]]:

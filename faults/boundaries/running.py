@@ -1,0 +1,97 @@
+"""Runs the boundaries of one cloud, and prints what came of it."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+
+from faults.boundaries import local, openstack
+from faults.boundaries.breakages import BREAKAGES
+from faults.boundaries.haste import hasten
+from faults.boundaries.mutations import MUTATIONS
+from faults.boundaries.play import Play
+from faults.boundaries.sight import LocalSight
+from faults.boundaries.tally import Tally
+from lab.pool import temporary_directory
+from lab.release import LabError, find_or_build
+from lab.stand import Stand
+
+Step = tuple[str, Callable[[], None]]
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """The options of `python -m faults boundaries`."""
+    parser.add_argument("--cloud", choices=["local", "openstack"], default="local")
+    parser.add_argument("--rounds", type=int, default=1, help="how often all of it is played")
+    parser.add_argument("--mutation", choices=list(MUTATIONS), default="", help="break the product on purpose")
+    parser.add_argument("--only", default="", help="what has this text in its name")
+
+
+def main(options: argparse.Namespace) -> int:
+    """Play all, telling how it goes on standard error; gives 1 when anything happened that must not."""
+    tally, started = Tally(), time.monotonic()
+    with open_play(options.cloud, tally, options.mutation) as play:
+        for _ in range(options.rounds):
+            play_all(play, steps_of(options.cloud, play), options.only)
+        play.check_history()
+    for line in tally.lines():
+        print(line)
+    print(f"seconds: {time.monotonic() - started:.0f}")
+    for wrong, what in tally.wrongs:
+        print(f"\n{wrong}: {what}", file=sys.stderr)
+    return 1 if tally.wrongs else 0
+
+
+@contextmanager
+def open_play(cloud: str, tally: Tally, mutation: str = "") -> Iterator[Play]:
+    """A stand on this cloud with a long job at work."""
+    hasten()
+    if mutation:  # of this process, too: the healthy passes are this product's
+        MUTATIONS[mutation]()
+    if cloud == "openstack":
+        with openstack.open_play(tally, mutation) as play:
+            yield play
+        return
+    release = find_or_build()
+    with (
+        temporary_directory() as directory,
+        Stand(directory, release, flavors=(local.TINY,), scaling=local.SCALING) as stand,
+    ):
+        play = Play(stand, LocalSight(directory / "nodes"), tally, mutation)
+        play.start_long_job()
+        yield play
+
+
+def steps_of(cloud: str, play: Play) -> list[Step]:
+    """What is played on this cloud, by name."""
+    module = openstack if cloud == "openstack" else local
+    steps: list[Step] = [
+        (str(boundary), lambda boundary=boundary: module.SCENARIOS[boundary.scenario](play, boundary))  # type: ignore[misc]
+        for boundary in module.boundaries()
+    ]
+    more = openstack.BREAKAGES if cloud == "openstack" else BREAKAGES
+    return steps + [(name, lambda name=name: break_once(play, name, more[name])) for name in more]
+
+
+def break_once(play: Play, name: str, breakage: Callable[[Play], None]) -> None:
+    """Play a breakage that is no kill."""
+    play.tally.breakages.append(name)
+    breakage(play)
+
+
+def play_all(play: Play, steps: Collection[Step], only: str = "") -> None:
+    """Each step; one that cannot be played to its end is noted, and the next one goes on from there."""
+    for number, (name, step) in enumerate(steps, start=1):
+        if only not in name:
+            continue
+        play.tally.where, before, started = name, len(play.tally.wrongs), time.monotonic()
+        try:
+            step()
+        except LabError as error:
+            play.tally.note("never calm", str(error))
+        wrong = f" WRONG: {play.tally.wrongs[before:]}" if len(play.tally.wrongs) > before else ""
+        spent = time.monotonic() - started
+        print(f"{number}/{len(steps)} {name}: {spent:.1f} s{wrong}", file=sys.stderr, flush=True)
