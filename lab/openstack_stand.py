@@ -76,7 +76,9 @@ def external_network(cloud: RunningCloud) -> Iterator[str]:
     network = make("networks", "network", **{"name": "external", "router:external": True})
     make("subnets", "subnet", network_id=network, ip_version=4, cidr="192.0.2.0/24", enable_dhcp=False)
     router = make("routers", "router", name="edge", external_gateway_info={"network_id": network})
-    inside = cloud.call_as_admin("GET", "neutron", "/v2.0/subnets?name=internal")["subnets"][0]
+    project = cloud.call_as_admin("GET", "keystone", f"/projects?name={cloud.project_name}")["projects"][0]["id"]
+    own = f"/v2.0/subnets?name=internal&tenant_id={project}"
+    (inside,) = cloud.call_as_admin("GET", "neutron", own)["subnets"]
     gateway = {"network_id": inside["network_id"], "fixed_ips": [{"subnet_id": inside["id"]}], "name": "edge"}
     port = make("ports", "port", **gateway, tenant_id=inside["tenant_id"])
     cloud.call_as_admin("PUT", "neutron", f"/v2.0/routers/{router}/add_router_interface", {"port_id": port})

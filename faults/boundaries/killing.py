@@ -15,12 +15,13 @@ import signal
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from types import ModuleType
 from typing import Any
 
 import reconcile
 from faults.boundaries.effects import EFFECTS, Effect
-from faults.boundaries.haste import hasten
+from faults.boundaries.haste import hastened
 from faults.boundaries.mutations import MUTATIONS
 
 LATE = 1.0  # seconds; passes of the harness follow each other faster
@@ -47,14 +48,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--mutation", default="")
     parser.add_argument("--skew", type=float, default=0.0)
     options = parser.parse_args(own)
-    hasten()
-    if options.mutation:
-        MUTATIONS[options.mutation]()
     if options.skew:
         _set_clock(options.skew)
-    if options.effect != "none":
-        arm(EFFECTS[options.effect], options.when, options.nth)
-    return reconcile.main(rest)
+    with hastened(), MUTATIONS.get(options.mutation, nullcontext)():
+        if options.effect != "none":
+            arm(EFFECTS[options.effect], options.when, options.nth)
+        return reconcile.main(rest)
 
 
 def _split(words: list[str]) -> tuple[list[str], list[str]]:

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from itertools import zip_longest
+from pathlib import Path
 from secrets import token_hex
 
 from ehoslite.clouds.local import Trial
+from ehoslite.model import Server, VmState
 from faults.boundaries import effects as these
 from faults.boundaries.effects import Effect
 from faults.boundaries.haste import FRESH, STARTING
 from faults.boundaries.play import ACTING, Play
-from faults.boundaries.tally import Boundary
+from faults.boundaries.sight import LocalSight
+from faults.boundaries.tally import Boundary, Tally
 from lab.jobs import wait_until
+from lab.release import Release
+from lab.stand import Stand
 
 # The node of the long job and two more.
 MOST = 3
@@ -22,6 +28,19 @@ SCALING = {"nodes_max": MOST, "idle_timeout": 3600, "boot_timeout": 60, "intent_
 KEEP, LET_GO = 3600, 0  # idle_timeout
 
 Scenario = Callable[[Play, Boundary], None]
+
+
+@contextmanager
+def open_play(directory: Path, release: Release, tally: Tally, mutation: str = "") -> Iterator[Play]:
+    """A stand with a long job at work. At the end its servers are deleted, whether they say whose they are or not."""
+    with Stand(directory, release, flavors=(TINY,), scaling=SCALING) as stand:
+        play = Play(stand, LocalSight(directory / "nodes"), tally, mutation)
+        try:
+            play.start_long_job()
+            yield play
+        finally:
+            for seen in play.sight.servers():
+                stand.cloud().delete(Server("here", seen.id, seen.node, "", VmState.UNKNOWN, 0.0))
 
 
 def looking(play: Play, boundary: Boundary) -> None:

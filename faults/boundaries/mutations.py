@@ -9,7 +9,9 @@ tag left out                 servers orphaned: the cloud has one that no pass li
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, ExitStack
 from typing import Any
+from unittest.mock import patch
 
 from ehoslite import act
 from ehoslite.actions import Drain, Outcome
@@ -18,49 +20,42 @@ from ehoslite.clouds.openstack import OpenStack
 from ehoslite.memory import Memory
 from ehoslite.record import Record
 
-
-def leave_intents_out() -> None:
-    """Write the memory at the end of a pass only."""
-    save = Record.save
-
-    def save_the_end_alone(self: Record, memory: Memory, finished: Any = None, now: float = 0.0) -> None:
-        if finished:
-            save(self, memory, finished, now)
-
-    Record.save = save_the_end_alone  # type: ignore[method-assign]
+SAVE, DRAIN = Record.save, act._drain_or_undrain  # noqa: SLF001
+MAKE_FOLDER, REQUEST = LocalCloud._make_folder, OpenStack.request  # noqa: SLF001
 
 
-def delete_before_draining() -> None:
-    """Delete an idle node's server, and drain it then."""
-    drain_or_undrain = act._drain_or_undrain  # noqa: SLF001
-
-    def delete_first(action: Any, hands: act.Hands) -> Outcome:
-        if isinstance(action, Drain):
-            for server in action.node.servers:
-                hands.clouds[server.cloud].delete(server)
-        return drain_or_undrain(action, hands)
-
-    act._drain_or_undrain = delete_first  # noqa: SLF001
+def _save_the_end_alone(self: Record, memory: Memory, finished: Any = None, now: float = 0.0) -> None:
+    if finished:
+        SAVE(self, memory, finished, now)
 
 
-def leave_tag_out() -> None:
-    """Make servers that do not say whose they are."""
-    make_folder, request = LocalCloud._make_folder, OpenStack.request  # noqa: SLF001
-
-    def make_untagged(self: LocalCloud, *arguments: Any) -> Any:
-        return make_folder(LocalCloud(self.name, self.settings, ""), *arguments)
-
-    def request_untagged(self: OpenStack, *arguments: Any) -> dict[str, Any]:
-        body = request(self, *arguments)
-        body["server"].update(tags=[], metadata={})
-        return body
-
-    LocalCloud._make_folder = make_untagged  # type: ignore[method-assign,assignment]  # noqa: SLF001
-    OpenStack.request = request_untagged  # type: ignore[method-assign,assignment]
+def _delete_first(action: Any, hands: act.Hands) -> Outcome:
+    if isinstance(action, Drain):
+        for server in action.node.servers:
+            hands.clouds[server.cloud].delete(server)
+    return DRAIN(action, hands)
 
 
-MUTATIONS: Mapping[str, Callable[[], None]] = {
-    "no intents first": leave_intents_out,
-    "delete before drain": delete_before_draining,
-    "tag left out": leave_tag_out,
+def _make_untagged(self: LocalCloud, *arguments: Any) -> Any:
+    return MAKE_FOLDER(LocalCloud(self.name, self.settings, ""), *arguments)
+
+
+def _request_untagged(self: OpenStack, *arguments: Any) -> dict[str, Any]:
+    body = REQUEST(self, *arguments)
+    body["server"].update(tags=[], metadata={})
+    return body
+
+
+def _leave_tag_out() -> AbstractContextManager[Any]:
+    stack = ExitStack()
+    stack.enter_context(patch.object(LocalCloud, "_make_folder", _make_untagged))
+    stack.enter_context(patch.object(OpenStack, "request", _request_untagged))
+    return stack
+
+
+# Each breaks the product until it is left.
+MUTATIONS: Mapping[str, Callable[[], AbstractContextManager[Any]]] = {
+    "no intents first": lambda: patch.object(Record, "save", _save_the_end_alone),
+    "delete before drain": lambda: patch.object(act, "_drain_or_undrain", _delete_first),
+    "tag left out": _leave_tag_out,
 }

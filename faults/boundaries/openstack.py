@@ -1,10 +1,10 @@
-"""The scenarios of a real OpenStack. Most servers never join, so that a kill costs seconds; some join and are drained."""
+"""The scenarios of a real OpenStack. Most servers never join, so that a kill costs seconds; some join and drain."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
 from faults.boundaries import effects as these
@@ -15,9 +15,8 @@ from faults.boundaries.tally import Boundary, Tally
 from lab.jobs import wait_until
 from lab.openstack import OpenStackLab
 from lab.openstack.faults import Fault
-from lab.openstack_stand import OpenStackStand, external_network, guest_command
-from lab.pool import temporary_directory
-from lab.release import Release, find_or_build
+from lab.openstack_stand import OpenStackStand, external_network
+from lab.release import Release
 
 KEEP, LET_GO = 3600, 0  # idle_timeout
 BOOTS = 900  # boot_timeout of servers that never join
@@ -55,18 +54,8 @@ class CloudPlay(Play):
 
 
 @contextmanager
-def open_play(tally: Tally, mutation: str = "") -> Iterator[Play]:
-    """A cloud of its own, with a stand on it."""
-    release = find_or_build()
-    with temporary_directory() as root, ExitStack() as stack:
-        lab = stack.enter_context(OpenStackLab(root / "alpha", name="alpha", guest_command=guest_command(release)))
-        yield stack.enter_context(play_on(root / "stand", release, lab, tally, mutation))
-
-
-@contextmanager
-def play_on(directory: Path, release: Release, lab: OpenStackLab, tally: Tally, mutation: str = "") -> Iterator[Play]:
+def open_play(directory: Path, release: Release, lab: OpenStackLab, tally: Tally, mutation: str = "") -> Iterator[Play]:
     """A stand on this cloud with a long job at work."""
-    directory.mkdir(mode=0o755, exist_ok=True)
     options = {lab.name: OPTIONS}
     with OpenStackStand(directory, release, [lab], options=options, scaling=SCALING) as stand:
         play = CloudPlay(lab, stand, tally, mutation)

@@ -11,14 +11,14 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
 from ehoslite.act import Hands
-from ehoslite.actions import Pass
+from ehoslite.actions import Drain, Outcome, Pass
 from ehoslite.clouds import open_clouds
 from ehoslite.errors import EhosError
 from ehoslite.model import CondorState, VmState
@@ -190,8 +190,8 @@ class Play:
         def is_calm() -> bool:
             done = self.pass_healthily()
             verbs = [action.verb for action in done.plan.actions] if done else ["none"]
-            # asked again before the answer of the last pass is to be seen: passes follow each other in no time here
-            acted.extend([verbs] if verbs and verbs not in acted[-1:] else [])
+            acted.extend([verbs] if verbs else [])
+            self._see_drains(done.outcomes if done else ())
             settled = time.monotonic() >= self.settled_at
             return settled and not verbs and done is not None and self._all_serve(done) and until()
 
@@ -206,6 +206,19 @@ class Play:
         if self.unusable() != self.damaged:
             self.tally.note("state files unusable", f"{self.unusable()} set aside, {self.damaged} were damaged")
             self.damaged = self.unusable()
+
+    def _see_drains(self, outcomes: Sequence[Outcome]) -> None:
+        """Wait until the collector knows what this pass asked of startds: passes follow each other in no time here, and
+        the next one would ask again."""
+        asked = {one.node: one.action.node for one in outcomes if isinstance(one.action, Drain) and not one.error}
+        pool = Pool(self.stand.settings.condor, lambda: SECONDS)
+
+        def known() -> bool:
+            seen = pool.slots_of(asked.values()).values()
+            return all(not slots or any(slot.draining or slot.state == "Drained" for slot in slots) for slots in seen)
+
+        if asked:
+            wait_until(known, self.patience, "drains to be seen")
 
     def _all_serve(self, done: Pass) -> bool:
         """Whether no server is in a state that a pass has to do with, no node is only an ad or an intent, and nothing

@@ -6,18 +6,18 @@ import argparse
 import sys
 import time
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 
 from faults.boundaries import local, openstack
 from faults.boundaries.breakages import BREAKAGES
-from faults.boundaries.haste import hasten
+from faults.boundaries.haste import hastened
 from faults.boundaries.mutations import MUTATIONS
 from faults.boundaries.play import Play
-from faults.boundaries.sight import LocalSight
 from faults.boundaries.tally import Tally
+from lab.openstack import OpenStackLab
+from lab.openstack_stand import guest_command
 from lab.pool import temporary_directory
 from lab.release import LabError, find_or_build
-from lab.stand import Stand
 
 Step = tuple[str, Callable[[], None]]
 
@@ -47,22 +47,18 @@ def main(options: argparse.Namespace) -> int:
 
 @contextmanager
 def open_play(cloud: str, tally: Tally, mutation: str = "") -> Iterator[Play]:
-    """A stand on this cloud with a long job at work."""
-    hasten()
-    if mutation:  # of this process, too: the healthy passes are this product's
-        MUTATIONS[mutation]()
-    if cloud == "openstack":
-        with openstack.open_play(tally, mutation) as play:
-            yield play
-        return
+    """A stand on this cloud with a long job at work. The healthy passes, too, are the mutated product's."""
     release = find_or_build()
-    with (
-        temporary_directory() as directory,
-        Stand(directory, release, flavors=(local.TINY,), scaling=local.SCALING) as stand,
-    ):
-        play = Play(stand, LocalSight(directory / "nodes"), tally, mutation)
-        play.start_long_job()
-        yield play
+    with ExitStack() as stack:
+        stack.enter_context(hastened())
+        stack.enter_context(MUTATIONS.get(mutation, nullcontext)())
+        directory = stack.enter_context(temporary_directory())
+        if cloud == "local":
+            yield stack.enter_context(local.open_play(directory, release, tally, mutation))
+            return
+        clouds = stack.enter_context(temporary_directory())
+        lab = stack.enter_context(OpenStackLab(clouds / "alpha", guest_command=guest_command(release)))
+        yield stack.enter_context(openstack.open_play(directory, release, lab, tally, mutation))
 
 
 def steps_of(cloud: str, play: Play) -> list[Step]:
