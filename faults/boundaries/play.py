@@ -25,7 +25,7 @@ from ehoslite.model import CondorState, VmState
 from ehoslite.pool import Pool
 from ehoslite.record import Record, lock
 from faults.boundaries.killing import LATE
-from faults.boundaries.sight import Sight
+from faults.boundaries.sight import Seen, Sight
 from faults.boundaries.tally import Boundary, Tally
 from lab.jobs import wait_until
 from lab.release import LabError
@@ -82,11 +82,15 @@ class Play:
         """How many slots have a job, by the collector."""
         return len(self.stand.pool.machines(["Name"], "DynamicSlot =?= True"))
 
-    def check_long_job(self) -> None:
-        """It runs, and was started once; its schedd counts the starts of a running job's shadow."""
-        wanted = ["JobStatus", "NumShadowStarts"]
-        for ad in self.stand.pool.queue(f"ClusterId == {self.long}", wanted):
-            if (ad["JobStatus"], ad.get("NumShadowStarts")) != (2, 1):
+    def check_running_jobs(self) -> None:
+        """The long job runs and was started once (the schedd counts the shadows), and the node of each job that the
+        schedd takes for running is there."""
+        there = {server.node for server in self.sight.servers()}
+        for ad in self.stand.pool.queue(None, ["ClusterId", "JobStatus", "NumShadowStarts", "RemoteHost"]):
+            node = str(ad.get("RemoteHost", "")).rpartition("@")[2].partition(".")[0]
+            if node and node not in there:
+                self.tally.note("jobs killed", f"it ran on {node}, which is gone: {ad}")
+            if ad["ClusterId"] == self.long and (ad["JobStatus"], ad.get("NumShadowStarts")) != (2, 1):
                 self.tally.note("jobs killed", f"the long job: {ad}")
 
     def check_history(self) -> None:
@@ -100,7 +104,7 @@ class Play:
 
     def pass_healthily(self) -> Pass | None:
         """One pass in this process; None when it could not be made."""
-        settings, now = self.stand.settings, time.time()
+        settings, now, before = self.stand.settings, time.time(), self.sight.servers()
         self.tally.passes += 1
         try:
             with lock(settings.record):
@@ -113,6 +117,7 @@ class Play:
             self.tally.note("passes crashed", f"a healthy pass: {type(error).__name__}: {error}")
             return None
         self.check_servers()
+        self._check_listing(before, done)
         return done
 
     def pass_broken(self, effect: str = "none", when: str = "before", nth: int = 1, skew: float = 0.0) -> int:
@@ -181,16 +186,30 @@ class Play:
             if count > 1:
                 self.tally.note("servers doubled", f"{count} servers of {node}")
 
+    def _check_listing(self, before: Sequence[Seen], done: Pass) -> None:
+        """What was there before a pass and is there after it, the pass has listed; or else it knows that it was not
+        told all."""
+        if any(cloud.fault for cloud in done.world.clouds):
+            return
+        listed = {server.id for cloud in done.world.clouds for server in cloud.servers}
+        unlisted = [server for server in before if server.id not in listed]
+        for server in set(unlisted).intersection(self.sight.servers() if unlisted else ()):
+            self.tally.note("servers orphaned", f"server {server.id} of {server.node}: a pass does not list it")
+
     def calm(self, until: Callable[[], bool] = lambda: True, acting: int | None = None) -> None:
-        """Healthy passes until this holds and nothing is left to do; then every server must be known and serve.
+        """Healthy passes until this holds and nothing is left to do; then every server must be known and serve. What
+        has gone wrong on the way is not waited for.
 
         `acting`: how many of them may act."""
         acted: list[list[str]] = []
+        wrongs = len(self.tally.wrongs)
 
         def is_calm() -> bool:
             done = self.pass_healthily()
             verbs = [action.verb for action in done.plan.actions] if done else ["none"]
             acted.extend([verbs] if verbs else [])
+            if len(self.tally.wrongs) > wrongs:
+                return True
             self._see_drains(done.outcomes if done else ())
             settled = time.monotonic() >= self.settled_at
             return settled and not verbs and done is not None and self._all_serve(done) and until()
@@ -202,7 +221,7 @@ class Play:
         if acting is not None and len(acted) > acting:
             self.tally.note("too many acting passes", f"{acted}")
         self.check_orphans()
-        self.check_long_job()
+        self.check_running_jobs()
         if self.unusable() != self.damaged:
             self.tally.note("state files unusable", f"{self.unusable()} set aside, {self.damaged} were damaged")
             self.damaged = self.unusable()
@@ -232,15 +251,8 @@ class Play:
         )
 
     def check_orphans(self) -> None:
-        """Every server there is must be listed by our passes, and nothing may lie beside."""
-        listed = self.stand.nodes()
-        there = self.sight.servers()
-        if self.runner and self.runner not in listed:
-            self.tally.note("jobs killed", f"{self.runner}, on which the long job runs, is gone")
-        for server in there:
-            if server.node not in listed:
-                self.tally.note("servers orphaned", f"server {server.id} of {server.node}: no pass lists it")
-        for what in self.sight.beside({server.node for server in there}):
+        """Nothing that was made for a node may lie beside the servers."""
+        for what in self.sight.beside({server.node for server in self.sight.servers()}):
             self.tally.note("servers orphaned", f"{what} is left beside")
 
     def configure(self, **scaling: Any) -> None:

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
+from functools import partial
 
 from faults.boundaries import local, openstack
 from faults.boundaries.breakages import BREAKAGES
@@ -64,12 +65,9 @@ def open_play(cloud: str, tally: Tally, mutation: str = "") -> Iterator[Play]:
 def steps_of(cloud: str, play: Play) -> list[Step]:
     """What is played on this cloud, by name."""
     module = openstack if cloud == "openstack" else local
-    steps: list[Step] = [
-        (str(boundary), lambda boundary=boundary: module.SCENARIOS[boundary.scenario](play, boundary))  # type: ignore[misc]
-        for boundary in module.boundaries()
-    ]
+    steps: list[Step] = [(str(one), partial(module.SCENARIOS[one.scenario], play, one)) for one in module.boundaries()]
     more = openstack.BREAKAGES if cloud == "openstack" else BREAKAGES
-    return steps + [(name, lambda name=name: break_once(play, name, more[name])) for name in more]
+    return steps + [(name, partial(break_once, play, name, breakage)) for name, breakage in more.items()]
 
 
 def break_once(play: Play, name: str, breakage: Callable[[Play], None]) -> None:

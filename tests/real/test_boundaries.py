@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from faults.boundaries.effects import STATE
 from faults.boundaries.haste import hastened
 from faults.boundaries.mutations import MUTATIONS
 from faults.boundaries.play import Play
-from faults.boundaries.running import break_once, play_all
+from faults.boundaries.running import break_once, play_all, steps_of
 from faults.boundaries.tally import Boundary, Tally
 from lab.release import Release
 
@@ -26,6 +27,7 @@ GROUPS = {
     "growing": {"creating", "creating with the key", "replacing"},
     "shrinking": {"draining", "deleting", "undraining"},
 }
+FOREMOST = {("creating", "state file: rename"), ("creating", "local: create"), ("deleting", "local: delete")}
 # Those that need no further kill: a full run has all.
 BREAKAGES_HERE = (
     "a job that starts between plan and drain",
@@ -38,18 +40,16 @@ BREAKAGES_HERE = (
 
 
 def once(scenarios: Collection[str]) -> Iterator[Boundary]:
-    """Of these scenarios each effect once, before and after alternately; and all that come late. The writes of the
-    state file are killed while nothing else is to be done, but for its renaming."""
+    """Of these scenarios each effect once, before and after alternately, and the foremost before, after and late. The
+    writes of the state file are killed while nothing else is to be done, but for its renaming."""
     met: set[tuple[str, str]] = set()
     spared = {effect.name for effect in STATE} - {"state file: rename"}
     for boundary in local.boundaries():
-        effect = boundary.scenario, boundary.effect
-        wanted = ("before", "after")[len(met) % 2]
-        if boundary.scenario not in scenarios or (boundary.scenario != "looking" and boundary.effect in spared):
+        effect, still = (boundary.scenario, boundary.effect), boundary.scenario == "looking"
+        if boundary.scenario not in scenarios or (boundary.effect in spared and not still):
             continue
-        if boundary.when == "late" and boundary.nth == 1:
-            yield boundary
-        elif effect not in met and boundary.when == wanted:
+        whole = boundary.nth == 1 and (boundary.when == "late" or effect in FOREMOST)
+        if whole or (effect not in met and boundary.when == ("before", "after")[len(met) % 2]):
             met.add(effect)
             yield boundary
 
@@ -59,7 +59,7 @@ def play(release: Release, folder: Path) -> Iterator[Play]:
     """A stand with a long job at work, which must run at the end as at the beginning."""
     with hastened(), local.open_play(folder, release, Tally()) as play:
         yield play
-        play.check_long_job()
+        play.check_running_jobs()
         play.check_history()
         assert play.tally.wrongs == []
         assert play.tally.jobs > 0
@@ -69,13 +69,13 @@ def play(release: Release, folder: Path) -> Iterator[Play]:
 def test_killed_at_each_effect(play: Play, group: str) -> None:
     """Nothing is lost, doubled or beyond the limits, no job notices, and all is calm within three passes that act."""
     chosen = list(once(GROUPS[group]))
-    steps = [(str(one), lambda one=one: local.SCENARIOS[one.scenario](play, one)) for one in chosen]
+    steps = [(str(one), partial(local.SCENARIOS[one.scenario], play, one)) for one in chosen]
     play_all(play, steps)
     assert play.tally.killed == chosen
 
 
 def test_broken_in_other_ways(play: Play) -> None:
-    steps = [(name, lambda name=name: break_once(play, name, BREAKAGES[name])) for name in BREAKAGES_HERE]
+    steps = [(name, partial(break_once, play, name, BREAKAGES[name])) for name in BREAKAGES_HERE]
     play_all(play, steps)
     assert play.tally.breakages == list(BREAKAGES_HERE)
 
@@ -97,9 +97,8 @@ def test_every_effect_is_met_somewhere() -> None:
 def test_a_broken_product_is_seen(release: Release, folder: Path, mutation: str, step: str, wrong: str) -> None:
     """The proof of the harness."""
     tally = Tally()
-    named = {str(one): lambda play, one=one: local.SCENARIOS[one.scenario](play, one) for one in local.boundaries()}
     with hastened(), local.open_play(folder, release, tally, mutation) as play, MUTATIONS[mutation]():
         play.patience = 5
-        play_all(play, [(step, lambda: (named | dict(BREAKAGES))[step](play))])
+        play_all(play, steps_of("local", play), only=step)
         play.check_history()
     assert tally.count(wrong) > 0, tally.wrongs

@@ -18,44 +18,6 @@ from lab.stand import CHECKOUT, Stand
 from tests.conftest import MakeStand
 from tests.real.test_scaling import TINY, assert_every_job_ended_well, job_is_done
 
-EFFECTS = (
-    "ehoslite.storage:AtomicJSONStorage.write",
-    "ehoslite.clouds.local:LocalCloud.create",
-    "ehoslite.pool:Pool.node_token",
-)
-RETIRING = ("ehoslite.pool:Pool.drain", "ehoslite.clouds.local:LocalCloud.delete", "ehoslite.pool:Pool.invalidate")
-
-
-def run_killed(stand: Stand, effect: str, when: str, nth: int) -> int:
-    """A pass killed there; gives its exit code (0 when it never came to that effect)."""
-    command = [sys.executable, "-m", "tests.killing", effect, when, str(nth), "-c", str(stand.config)]
-    return subprocess.run(command, cwd=CHECKOUT, timeout=240, check=False).returncode
-
-
-@pytest.mark.parametrize("when", ["before", "after"])
-@pytest.mark.parametrize("effect", EFFECTS)
-def test_killed_while_creating_recovers(make_stand: MakeStand, effect: str, when: str) -> None:
-    """No server is forgotten or made twice: three healthy passes later there are just the nodes that are needed."""
-    stand = make_stand(flavors=(TINY,), scaling={"idle_timeout": 60})
-    stand.pool.submit(count=3, memory=200, seconds=600)
-    assert run_killed(stand, effect, when, 1) == -signal.SIGKILL
-    assert len(stand.nodes()) <= 3
-    # A server whose creation was cut in two never boots: passes go on until it is replaced.
-    wait_until(lambda: stand.reconcile().code == 0 and stand.joined() == 3, 30, "the three nodes to join")
-    assert stand.reconcile().verbs() == []
-    assert len(stand.nodes()) == 3
-
-
-@pytest.mark.parametrize("when", ["before", "after"])
-@pytest.mark.parametrize("effect", RETIRING)
-def test_killed_while_retiring_recovers(make_stand: MakeStand, effect: str, when: str) -> None:
-    stand = make_stand(scaling={"nodes_min": 1, "idle_timeout": 1}, flavors=(TINY,))
-    stand.reconcile()
-    stand.wait_for_nodes(1)
-    stand.configure(nodes_min=0)
-    wait_until(lambda: run_killed(stand, effect, when, 1) == -signal.SIGKILL, 40, f"a pass to come to {effect}")
-    wait_until(lambda: stand.reconcile().code == 0 and not stand.nodes(), 30, "the node to be gone")
-
 
 @pytest.mark.parametrize("damage", ["deleted", "corrupted", "truncated"])
 def test_the_state_file_is_memory_and_not_truth(make_stand: MakeStand, damage: str) -> None:
