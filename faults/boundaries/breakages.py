@@ -42,7 +42,7 @@ def _senseless(whole: bytes) -> bytes:
 # Of each damage, whether the file is set aside.
 DAMAGES: Mapping[str, tuple[Callable[[bytes], bytes | None], bool]] = {
     "a state file that is gone": (lambda _: None, False),
-    "an empty state file": (lambda _: b"", False),
+    "an empty state file": (lambda _: b"", True),
     "a torn state file": (lambda whole: whole[: len(whole) // 2], True),
     "a state file without its end": (lambda whole: whole[:-7], True),
     "a state file of zeros": (lambda whole: bytes(len(whole)), True),

@@ -24,7 +24,7 @@ from lab.stand import Stand
 # The node of the long job and two more.
 MOST = 3
 TINY = {"name": "tiny", "cpus": 1, "memory": "256 MB", "disk": "1 GB"}
-SCALING = {"nodes_max": MOST, "idle_timeout": 3600, "boot_timeout": 60, "intent_timeout": 3}
+SCALING = {"nodes_max": MOST, "idle_timeout": 3600, "boot_timeout": 60, "intent_timeout": 5}
 KEEP, LET_GO = 3600, 0  # idle_timeout
 
 Scenario = Callable[[Play, Boundary], None]
@@ -175,19 +175,20 @@ def _both(scenario: str, *effects: Effect, nth: int = 1) -> Iterator[Boundary]:
 def boundaries() -> list[Boundary]:
     """All of them, in an order in which what one scenario leaves is what the next one needs."""
     create, delete = these.LOCAL_CREATE[0].name, these.LOCAL_DELETE[0].name
+    first, rename = these.STATE[0], these.STATE[3]  # the last write of a pass: all is still the old one, all is new
     growing = [
         *_both("creating", *these.STATE, *these.PARAMETERS, *these.TOKEN_FETCH, *these.LOCAL_CREATE),
-        *_both("creating", these.LOCAL_CREATE[0], *these.STATE, nth=2),
+        *_both("creating", these.LOCAL_CREATE[0], first, rename, nth=2),
         Boundary("creating", create, "late"),
         Boundary("creating", create, "late", 2),
         *_both("creating with the key", *these.TOKEN_CREATE),
         *_both("replacing", *these.LAST_LOOK, these.LOCAL_DELETE[0], these.INVALIDATE[0], these.LOCAL_CREATE[0]),
     ]
     shrinking = [
-        *_both("draining", *these.DRAIN, *these.STATE),
+        *_both("draining", *these.DRAIN, first, rename),
         *_both("draining", these.DRAIN[0], nth=2),
         Boundary("draining", these.DRAIN[0].name, "late"),
-        *_both("deleting", *these.LAST_LOOK, *these.LOCAL_DELETE, *these.INVALIDATE, *these.STATE),
+        *_both("deleting", *these.LAST_LOOK, *these.LOCAL_DELETE, *these.INVALIDATE, first, rename),
         Boundary("deleting", delete, "late"),
         *_both("undraining", *these.UNDRAIN),
         Boundary("undraining", these.UNDRAIN[0].name, "late"),
