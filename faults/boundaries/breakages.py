@@ -77,15 +77,17 @@ def damaged(name: str) -> Breakage:
 def _own_disk(play: Play) -> Iterator[Path]:
     """The state's folder as a small file system of its own."""
     folder = play.stand.state.parent
-    kept = play.stand.state.read_bytes()
+    kept, damaged_before = play.stand.state.read_bytes(), play.damaged
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k,mode=0700", "none", str(folder)], check=True)
     try:
         play.stand.state.write_bytes(kept)
+        play.damaged = 0  # none of the files that were set aside is to be seen here
         yield folder
         kept = play.stand.state.read_bytes()
     finally:
         subprocess.run(["umount", "--lazy", str(folder)], check=True)
     play.stand.state.write_bytes(kept)
+    play.damaged = damaged_before
 
 
 def full_disk(play: Play) -> None:

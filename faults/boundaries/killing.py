@@ -105,9 +105,11 @@ def _armed(effect: Effect, act: Any, when: str, nth: int) -> Any:
 def _do_late(act: Any) -> None:
     """Have a child do it when this process is no more."""
     if os.fork() == 0:
-        time.sleep(LATE)
-        act()
-        os._exit(0)
+        try:
+            time.sleep(LATE)
+            act()
+        finally:
+            os._exit(0)
 
 
 if __name__ == "__main__":
