@@ -23,7 +23,7 @@ BOOTS = 900  # boot_timeout of servers that never join
 # One answer may take so long, and a boot on a busy machine.
 ANSWER, PATIENCE = 8, 60
 OPTIONS = {"flavors": ["m1.tiny"], "timeout": ANSWER}
-# An intent is as old as its pass, and a busy machine makes passes long: what comes late must be waited for all the same.
+# An intent is as old as its pass, and a busy machine makes passes long: what comes late must be waited for.
 SCALING = {"nodes_min": 0, "nodes_max": 1, "idle_timeout": KEEP, "boot_timeout": BOOTS, "intent_timeout": 10}
 Scenario = Callable[[Play, Boundary], None]
 
