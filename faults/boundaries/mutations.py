@@ -8,7 +8,7 @@ tag left out                 servers orphaned: the cloud has one that no pass li
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from typing import Any
 from unittest.mock import patch
@@ -18,6 +18,7 @@ from ehoslite.actions import Drain, Outcome
 from ehoslite.clouds.local import LocalCloud
 from ehoslite.clouds.openstack import OpenStack
 from ehoslite.memory import Memory
+from ehoslite.model import Slot
 from ehoslite.record import Record
 
 SAVE, DRAIN = Record.save, act._drain_or_undrain  # noqa: SLF001
@@ -29,11 +30,11 @@ def _save_the_end_alone(self: Record, memory: Memory, finished: Any = None, now:
         SAVE(self, memory, finished, now)
 
 
-def _delete_first(action: Any, hands: act.Hands) -> Outcome:
+def _delete_first(action: Any, seen: Sequence[Slot], hands: act.Hands) -> Outcome:
     if isinstance(action, Drain):
         for server in action.node.servers:
             hands.clouds[server.cloud].delete(server)
-    return DRAIN(action, hands)
+    return DRAIN(action, seen, hands)
 
 
 def _make_untagged(self: LocalCloud, *arguments: Any) -> Any:

@@ -11,7 +11,6 @@ import pytest
 from lab.jobs import wait_until
 from lab.release import Release
 from lab.two_managers import TAKEOVER_SECONDS, TwoManagersStand
-from tests.real.test_faults import run_killed
 from tests.real.test_scaling import TINY, assert_every_job_ended_well
 
 SCALING = {"nodes_max": 3, "idle_timeout": 600, "intent_timeout": 2}
@@ -75,14 +74,14 @@ def test_the_other_takes_over_and_the_old_one_comes_back_passive(stand: TwoManag
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-@pytest.mark.parametrize(
-    "effect", ["ehoslite.clouds.local:LocalCloud.create", "ehoslite.storage:AtomicJSONStorage.write"]
-)
+@pytest.mark.parametrize("effect", ["local: name the folder", "state file: rename"])
 def test_a_manager_that_dies_while_it_creates_nodes_leaves_none_doubled(
     stand: TwoManagersStand, effect: str, when: str
 ) -> None:
     stand.pool.submit(count=5, memory=200, seconds=600)
-    assert run_killed(stand.on(stand.active), effect, when, 1) == -signal.SIGKILL
+    killed = stand.on(stand.active).start_pass(effect, when, "1", "--", module="faults.boundaries.killing")
+    killed.communicate(timeout=240)
+    assert killed.returncode == -signal.SIGKILL
     stand.pool.kill_manager(stand.active)
     assert len(stand.nodes()) <= SCALING["nodes_max"]
     seat = take_over(stand)

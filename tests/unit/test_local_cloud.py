@@ -9,7 +9,8 @@ import pytest
 
 from ehoslite.clouds.local import LocalCloud
 from ehoslite.model import VmState
-from ehoslite.settings import LocalCloudSettings, Place
+from ehoslite.options import Place
+from ehoslite.settings import LocalCloudSettings
 
 
 @pytest.mark.parametrize(
