@@ -122,6 +122,11 @@ class Bursts:
         for code, cluster, process in EVENT.findall(whole.decode(errors="replace")):
             yield int(code), (int(cluster), int(process))
 
+    def events_of(self, job: Job) -> str:
+        """What the event log says of a job."""
+        events = self.log.read_text(errors="replace").split("\n...\n")
+        return "\n".join(event for event in events if f" ({job[0]:03}.{job[1]:03}." in event)
+
     def judge(self) -> Verdict:
         """What the schedd's history, its queue and the event log say of every job."""
         verdict = Verdict(killed=dict(self.hear()))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import random
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -125,6 +125,7 @@ class Race:
         self.nodes = 0
         self.wanted = 0  # for so many passes all of them are
         self.calm = False
+        self.trail: deque[str] = deque(maxlen=60)  # the last actions, told when a job was hurt
 
     def run(self, decisions: int, say: Callable[[str], None] = lambda _: None) -> Counts:
         """Race until so many drains have been tried or a job was hurt, let the pool come to rest, and judge."""
@@ -157,7 +158,9 @@ class Race:
         left |= {f"process {pid}" for path in folders for pid in processes_of(path)}
         counts.nodes_left = len(left) + self.stand.joined()
         for job, wrong in sorted(verdict.killed.items()):
-            say(f"job {job[0]}.{job[1]}: {wrong}")
+            say(f"job {job[0]}.{job[1]}: {wrong}\n{self.bursts.events_of(job)}")
+        for line in self.trail if verdict.killed else ():
+            say(line)
 
     def make_pass(self) -> None:
         """One pass, mostly in this process; now and then by the command."""
@@ -178,6 +181,8 @@ class Race:
         for outcome in done.outcomes:
             before = outcome.node in pool.before
             self.counts.note(outcome.action.verb, outcome.error, harmless=outcome.harmless, before=before)
+            what = f"{outcome.action.verb} {outcome.node} ({outcome.action.reason.code}) {outcome.error}"
+            self.trail.append(f"pass {now:.1f}-{time.time():.1f}: {what}")
         self.go_on(done)
 
     def go_on(self, done: Pass) -> None:
@@ -223,6 +228,7 @@ class Race:
             return
         self.counts.drains_forgotten += 1
         node = self.chance.choice(drained)
+        self.trail.append(f"{time.time():.1f}: the drain of {node.id} is forgotten")
         self.stand.pool.run_checked("condor_drain", "-cancel", node.machine)
         self.bursts.submit()
         until = time.monotonic() + FORGOTTEN_SECONDS

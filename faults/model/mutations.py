@@ -114,9 +114,6 @@ MUTATIONS: dict[str, Mutation] = {
         condor, "ONLY_IF_IDLE", "State = Unclaimed", "killed", motif=motifs.job_before_the_drain
     ),
     "delete without looking again": _of(act, "_delete_one", _delete_blindly, "killed", motif=motifs.drain_forgotten),
-    "delete on the word of the ads alone": _of(
-        act, "_make_sure_of_drain", _nothing, "killed", motif=motifs.drain_forgotten
-    ),
     "delete what is heard of again": _of(
         act, "_delete_one", _delete_what_speaks, "killed", motif=motifs.back_at_the_last_moment
     ),
