@@ -20,7 +20,7 @@ from ehoslite.clouds.names import Names
 from ehoslite.clouds.quotas import room_of
 from ehoslite.clouds.recipe import recipe_of
 from ehoslite.clouds.request import NO_TAGS, TAGS_SINCE, Request
-from ehoslite.errors import ActionFailed, CloudFault, CloudUnreachable, Gone, Unclear
+from ehoslite.errors import ActionFailed, BadRequest, CloudFault, CloudUnreachable, Gone, Unclear
 from ehoslite.model import Flavor, Leftover, Resources, Room, Server, VmState
 from ehoslite.settings import OpenStackCloudSettings
 
@@ -207,8 +207,12 @@ class OpenStack:
         data = base64.b64encode(user_data.encode()).decode()
         if len(data) > LONGEST_USER_DATA:
             raise ActionFailed(f"the user data is too long: {len(data)} of {LONGEST_USER_DATA} characters in base64")
-        with self._making_sense():
-            body = self.request(node, flavor, data)
+        try:
+            with self._making_sense():
+                body = self.request(node, flavor, data)
+        except (BadRequest, Gone):  # Neutron knows a network or a group no more by the id that is remembered
+            self.names.forget()
+            raise
         try:
             made = self.calls.post("compute", "/servers", body, self._nova()).get("server")
             return str(made.get("id", "")) if isinstance(made, dict) else ""
