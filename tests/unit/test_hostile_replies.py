@@ -10,7 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ehoslite import report
@@ -147,6 +147,8 @@ def put(replies: dict[str, Any], place: tuple[Any, ...], value: Any) -> None:
 
 
 @given(place=st.sampled_from(EVERYWHERE), value=hostile)
+@example(place=("/ports", "ports", 0, "name"), value=True)
+@example(place=("/floatingips", "floatingips", 0, "description"), value=True)
 def test_any_value_at_any_place_of_a_reply_is_survived(place: tuple[Any, ...], value: Any) -> None:
     replies = copy.deepcopy(REPLIES)
     put(replies, place, value)
