@@ -27,7 +27,7 @@ NOBODY_S_HARDWARE = "02:00:00:00:00:ff"
 DEVICE = "cable"
 # A schedd takes a silent node for gone when TCP does, whatever the job's lease: idle connections after HTCondor's
 # TCP_KEEPALIVE_INTERVAL (360 s) and 9 probes of 75 s, others after 15 attempts, about as long (seen with ss, HTCondor
-# 23.9.6). At the pool's end of the cable both take seconds.
+# 23.9.6).
 NOTICED_SOON = {"tcp_keepalive_intvl": 1, "tcp_keepalive_probes": 3, "tcp_retries2": 5}
 
 # Becomes the condor_master of a node, at the far end of the cable, whatever network the guest was started in.
@@ -65,8 +65,6 @@ class Cable:
         try:
             self._lay()
             _enter(self._ends[POOL])
-            for name, value in NOTICED_SOON.items():
-                Path(f"/proc/sys/net/ipv4/{name}").write_text(str(value))
         except BaseException:
             self._close()
             raise
@@ -94,6 +92,11 @@ class Cable:
     def cut(self) -> None:
         """From now on no packet arrives, in either direction."""
         self._send_to({POOL: NOBODY_S_HARDWARE, NODES: NOBODY_S_HARDWARE})
+
+    def notice_soon(self) -> None:
+        """Have the pool's end give silent connections up within seconds, those of jobs that would be well again too."""
+        for name, value in NOTICED_SOON.items():
+            Path(f"/proc/sys/net/ipv4/{name}").write_text(str(value))
 
     def mend(self) -> None:
         """Packets arrive again; what was lost is sent again by those who have not given up."""

@@ -87,6 +87,7 @@ def test_a_cut_within_the_lease_costs_nothing(stand: Stand, cable: Cable, second
 def test_a_cut_beyond_the_lease_costs_the_node_and_the_job_starts_anew(stand: Stand, cable: Cable) -> None:
     node = start_job(stand, 8, lease=20)
     stand.configure(lost_timeout=40)
+    cable.notice_soon()
     cable.cut()
     wait_until(lambda: len(stand.pool.queue("JobStatus == 1")) == 1, 60, "the schedd to give the job up")
     deleted = stand.reconcile_until("delete", 60)
