@@ -52,7 +52,8 @@ def act(plan: Plan, memory: Memory, hands: Hands, record: Record, now: float) ->
 
     Raises NotRecorded before anything is created when the intents cannot be written.
     """
-    creations = _intend([action for action in plan.actions if isinstance(action, Create)], memory, hands, now)
+    begun = now + max(0.0, hands.settings.deadline - hands.remaining())  # an intent ages from the call on
+    creations = _intend([action for action in plan.actions if isinstance(action, Create)], memory, hands, begun)
     memory = replace(memory, intents={**memory.intents, **{intent.node: intent for intent, _ in creations}})
     if creations:
         record.save(memory)

@@ -196,15 +196,12 @@ class LocalCloud:
             FOLDER_VARIABLE: str(folder),
         }
         with (folder / "console.log").open("ab") as console:
-            process = subprocess.Popen(
-                command,
-                cwd="/",
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=console,
-                stderr=console,
-                start_new_session=True,
-            )
+            streams: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": console, "stderr": console}
+            try:
+                process = subprocess.Popen(command, cwd="/", env=environment, start_new_session=True, **streams)
+            except OSError as error:
+                (folder / "error").write_text(f"its process could not be started: {error.strerror or error}")
+                return
         (folder / "pid").write_text(str(process.pid))
 
     def _folders(self) -> Iterator[tuple[Path, dict[str, Any]]]:

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import random
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
 from ehoslite.act import Hands, act
-from ehoslite.actions import Delete, Plan, Reason
+from ehoslite.actions import Create, Delete, Plan, Reason
 from ehoslite.errors import ActionFailed, AlreadyDraining, EhosError, NotIdle
 from ehoslite.memory import Memory
 from ehoslite.model import CondorState, Node, Resources, Server, Slot, VmState
+from ehoslite.options import Place
 from ehoslite.record import Record
-from tests.unit.worlds import NOW, claim, server, settings, slot
+from ehoslite.settings import RecordSettings
+from tests.unit.worlds import NOW, SMALL, claim, server, settings, slot
 
 
 class Condor:
@@ -96,3 +100,13 @@ def test_a_drained_node_is_deleted_on_its_startd_s_own_word_only(case: str) -> N
     outcomes, _ = act(plan, Memory(), hands(condor, cloud), cast(Record, None), NOW)
     assert (condor.asked, cloud.servers) == (["n1"], ["n1"] if deleted else [])
     assert [(not one.error, one.harmless) for one in outcomes] == [(deleted, harmless)]
+
+
+def test_an_intent_ages_from_its_call_and_not_from_the_start_of_the_pass(folder: Path) -> None:
+    """A pass that is killed late has asked late: what it asked for may show as late."""
+    condor = SimpleNamespace(collector=lambda: "cm", domain=lambda: "lab", node_token=lambda _: "a.b.c")
+    cloud = SimpleNamespace(create=lambda *_: "id-1")
+    late = Hands(settings(), cast(Any, condor), {"here": cast(Any, cloud)}, random.Random(1), lambda: 10.0)  # noqa: S311
+    plan = Plan((Create(SMALL, Reason("demand", "")),))
+    _, memory = act(plan, Memory(), late, Record(RecordSettings(Place(folder / "state.json")), NOW), NOW)
+    assert [intent.at for intent in memory.intents.values()] == [NOW + settings().deadline - 10]

@@ -9,6 +9,7 @@ import pytest
 
 from ehoslite.clouds import local
 from ehoslite.clouds.local import LocalCloud
+from ehoslite.model import VmState
 from ehoslite.options import Place
 from ehoslite.settings import LocalCloudSettings
 
@@ -48,3 +49,15 @@ def test_what_is_no_half_of_ours_is_left_alone(cloud: LocalCloud, monkeypatch: p
     leave(cloud, "3", pool="lab", node="ehos-lab-3")
     (cloud.directory / ".lock").touch()
     assert cloud.leftovers() == ()
+
+
+def test_a_server_whose_process_cannot_be_started_is_in_error(
+    cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As an image that no host can boot: a pass replaces it, and counts it as a failed boot."""
+    monkeypatch.setattr(local, "find_prefix", lambda: Path("/usr"))
+    monkeypatch.setattr("sys.executable", "/nowhere/python")
+    cloud.create("ehos-lab-1", "small", "")
+    (server,) = cloud.servers()
+    assert server.vm_state is VmState.ERROR
+    assert "could not be started: No such file" in server.fault
