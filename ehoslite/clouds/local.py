@@ -242,7 +242,9 @@ def _state(folder: Path, age: float) -> tuple[VmState, str]:
     except (FileNotFoundError, ValueError):  # not written yet; the guest writes it once more, and it is empty meanwhile
         return (VmState.BOOTING, "") if age < STARTING else (VmState.ERROR, "its process was never started")
     if not belongs(pid, folder):
-        return VmState.STOPPED, ""
+        # While the guest becomes condor_master its environment cannot be read for a moment.
+        boots = age < STARTING and Path(f"/proc/{pid}").exists()
+        return (VmState.BOOTING if boots else VmState.STOPPED), ""
     return (VmState.ACTIVE if (folder / "booted").exists() else VmState.BOOTING), ""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -21,12 +22,15 @@ from ehoslite.settings import LocalCloudSettings
         (None, 60, VmState.ERROR),
         ("", 60, VmState.ERROR),
         ("999999999", 1, VmState.STOPPED),
+        (str(os.getpid()), 1, VmState.BOOTING),
+        (str(os.getpid()), 60, VmState.STOPPED),
     ],
 )
 def test_a_server_whose_process_is_being_written_down_boots(
     tmp_path: Path, pid: str | None, age: float, state: VmState, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Seen in a race: a young server whose pid file was empty for a moment counted as stopped, and was deleted."""
+    """Seen in a race: a young server whose pid file or environment was empty for a moment counted as stopped, and was
+    deleted. This test's process stands for one whose environment does not tell."""
     monkeypatch.setattr("time.time", lambda: 1000.0 + age)
     folder = tmp_path / "server"
     folder.mkdir()
