@@ -20,17 +20,11 @@ from lab.openstack import OpenStackLab
 from lab.release import Release
 
 CHOSEN = (
-    Boundary("looking", "keystone: POST token", "after"),
-    Boundary("looking", "nova: GET limits", "before"),
-    Boundary("creating", "glance: GET images", "before"),
-    Boundary("creating", "nova: POST server", "before"),
     Boundary("creating", "nova: POST server is sent", "after"),
     Boundary("creating", "nova: POST server", "late"),
-    Boundary("finding", "nova: GET the server of a lost reply", "before"),
     Boundary("missing", "nova: GET one server", "after"),
     Boundary("replacing", "nova: DELETE server is sent", "after"),
     Boundary("timing out", "nova: POST for the console", "before"),
-    Boundary("deleting", "nova: DELETE server", "late"),
     Boundary("addressing", "neutron: POST floating IP is sent", "after"),
     Boundary("addressing", "neutron: DELETE port", "before"),
 )
