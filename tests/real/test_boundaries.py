@@ -42,15 +42,15 @@ BREAKAGES_HERE = (
 def once(scenarios: Collection[str]) -> Iterator[Boundary]:
     """Of these scenarios each effect once, before and after alternately, and the foremost before, after and late. The
     writes of the state file are killed while nothing else is to be done, but for its renaming."""
-    met: set[tuple[str, str]] = set()
+    met: dict[tuple[str, str], int] = {}
     spared = {effect.name for effect in STATE} - {"state file: rename"}
     for boundary in local.boundaries():
         effect, still = (boundary.scenario, boundary.effect), boundary.scenario == "looking"
         if boundary.scenario not in scenarios or (boundary.effect in spared and not still):
             continue
-        whole = boundary.nth == 1 and (boundary.when == "late" or effect in FOREMOST)
-        if whole or (effect not in met and boundary.when == ("before", "after")[len(met) % 2]):
-            met.add(effect)
+        turn = met.setdefault(effect, len(met))
+        whole = boundary.when == "late" or effect in FOREMOST
+        if boundary.nth == 1 and (whole or boundary.when == ("before", "after")[turn % 2]):
             yield boundary
 
 
