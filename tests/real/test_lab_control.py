@@ -89,7 +89,7 @@ def test_port_lost_to_another_program_is_given_up_for_a_new_one(
         taken = other.getsockname()[1]
         choose_port = pool_module.choose_port
         ports = iter([taken])
-        monkeypatch.setattr(pool_module, "choose_port", lambda: next(ports, None) or choose_port())
+        monkeypatch.setattr(pool_module, "choose_port", lambda *where: next(ports, None) or choose_port(*where))
         with LabPool(folder / "pool", release) as pool:
             assert pool.port != taken
 
