@@ -127,11 +127,14 @@ class Race:
         self.calm = False
         self.trail: deque[str] = deque(maxlen=60)  # the last actions, told when a job was hurt
 
-    def run(self, decisions: int, say: Callable[[str], None] = lambda _: None) -> Counts:
-        """Race until so many drains have been tried or a job was hurt, let the pool come to rest, and judge."""
+    def run(self, decisions: int, say: Callable[[str], None] = lambda _: None, seconds: float = float("inf")) -> Counts:
+        """Race until so many drains have been tried, the time is over or a job was hurt; let the pool come to rest, and
+        judge."""
         started, told = time.monotonic(), 0
         with MUTATIONS[self.mutation]():
             while self.counts.drains_tried < decisions and not self.bursts.hear():
+                if time.monotonic() - started > seconds:
+                    break
                 self.make_pass()
                 if self.counts.drains_tried // 100 > told:
                     told = self.counts.drains_tried // 100
@@ -243,7 +246,7 @@ def main(options: argparse.Namespace) -> int:
 
     with temporary_directory() as folder, raced_stand(folder, find_or_build()) as stand:
         race = Race(stand, random.Random(options.seed), options.mutation)  # noqa: S311 - replayable
-        counts = race.run(options.decisions, lambda line: print(line, flush=True))
+        counts = race.run(options.decisions, lambda line: print(line, flush=True), 60 * options.minutes)
     for line in counts.lines():
         print(line)
     return 0 if counts.won else 1
@@ -253,6 +256,7 @@ def add_arguments(layers: Any) -> None:
     """The options of `python -m faults race`."""
     parser = layers.add_parser("race", help="jobs race the drains of real passes on a real HTCondor pool")
     parser.add_argument("--decisions", type=int, default=1000, help="how many drains are tried")
+    parser.add_argument("--minutes", type=float, default=60.0, help="try no more after so many minutes")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--mutation", choices=sorted(MUTATIONS), default="", help="break the product: jobs must die")
     parser.set_defaults(run=main)
