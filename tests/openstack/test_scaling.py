@@ -35,7 +35,7 @@ def test_forty_jobs_run_on_nodes_of_both_clouds(
     stand = make_openstack(
         alpha, beta, options=ONE_FLAVOR, scaling={"nodes_max": 6, "idle_timeout": 3, "boot_timeout": 90}
     )
-    stand.pool.submit(count=40, seconds=1)
+    stand.pool.submit(count=40, seconds=4)  # long enough for the slower cloud's nodes to get some
     done = stand.reconcile()
     assert done.code == 0, done.err
     assert Counter(action["subject"] for action in done.data["actions"]) == {"alpha/m1.medium": 3, "beta/m1.medium": 3}
