@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import random
+import signal
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
@@ -125,6 +126,7 @@ class Race:
         self.nodes = 0
         self.wanted = 0  # for so many passes all of them are
         self.calm = False
+        self.stopped = False  # by Ctrl-C: what has been raced is judged all the same
         self.trail: deque[str] = deque(maxlen=60)  # the last actions, told when a job was hurt
 
     def run(self, decisions: int, say: Callable[[str], None] = lambda _: None, seconds: float = float("inf")) -> Counts:
@@ -133,7 +135,7 @@ class Race:
         started, told = time.monotonic(), 0
         with MUTATIONS[self.mutation]():
             while self.counts.drains_tried < decisions and not self.bursts.hear():
-                if time.monotonic() - started > seconds:
+                if self.stopped or time.monotonic() - started > seconds:
                     break
                 self.make_pass()
                 if self.counts.drains_tried // 100 > told:
@@ -246,6 +248,7 @@ def main(options: argparse.Namespace) -> int:
 
     with temporary_directory() as folder, raced_stand(folder, find_or_build()) as stand:
         race = Race(stand, random.Random(options.seed), options.mutation)  # noqa: S311 - replayable
+        signal.signal(signal.SIGINT, lambda *_: setattr(race, "stopped", True))
         counts = race.run(options.decisions, lambda line: print(line, flush=True), 60 * options.minutes)
     for line in counts.lines():
         print(line)
