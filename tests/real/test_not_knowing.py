@@ -202,6 +202,7 @@ def test_a_server_that_is_gone_is_forgotten_with_its_ads(make_stand: MakeStand) 
     stand.wait_for_nodes(1)
     assert stand.reconcile().verbs() == []
     (server,) = stand.cloud().servers()
+    wait_until(lambda: len(ads_of(stand, server.node)) >= 2, 30, "the ads of its startd and of its master")
     stand.cloud().delete(server)
     assert len(ads_of(stand, server.node)) >= 2
     done = stand.reconcile()
@@ -218,7 +219,7 @@ def test_a_startd_whose_server_no_cloud_lists_is_left_alone_while_it_speaks(make
     stand = make_stand(flavors=(TINY,), scaling={"nodes_max": 1, "idle_timeout": 0})
     stand.pool.submit(memory=200, seconds=8)
     stand.reconcile()
-    wait_until(lambda: len(stand.pool.queue("JobStatus == 2")) == 1, 30, "the job to run")
+    wait_until(lambda: bool(stand.pool.machines(["State"], 'State == "Claimed"')), 30, "the claim to show in the ads")
     assert stand.reconcile().verbs() == []
     (server,) = stand.cloud().servers()
     tags = stand.directory / "nodes" / server.id / "server.json"
