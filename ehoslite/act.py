@@ -15,7 +15,7 @@ from ehoslite.booting import note_failures
 from ehoslite.cloudinit import read_template, user_data
 from ehoslite.clouds import Cloud
 from ehoslite.config import find_template
-from ehoslite.errors import AlreadyDraining, CloudFault, DeadlinePassed, EhosError, NotIdle, Unclear
+from ehoslite.errors import AlreadyDraining, CloudFault, DeadlinePassed, DrainOver, EhosError, NotIdle, Unclear
 from ehoslite.memory import Intent, Memory
 from ehoslite.model import Node, Slot
 from ehoslite.nodes import is_drained, is_drained_by_us
@@ -155,7 +155,7 @@ def _drain_or_undrain(action: Drain | Undrain, seen: Sequence[Slot], hands: Hand
             hands.pool.drain(action.node)
         else:
             hands.pool.undrain(action.node)
-    except NotIdle as error:
+    except (NotIdle, DrainOver) as error:
         return Outcome(action, action.node.id, str(error), harmless=True)
     except AlreadyDraining:
         return Outcome(action, action.node.id)

@@ -108,6 +108,10 @@ class AlreadyDraining(EhosError):
     """The startd drains already: what was asked for is under way."""
 
 
+class DrainOver(EhosError):
+    """The drain that was to be cancelled is over, or another has taken its place: look again in the next pass."""
+
+
 class ActionFailed(EhosError):
     """One action did not succeed; the others go on."""
 

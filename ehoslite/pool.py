@@ -17,7 +17,7 @@ from typing import Any
 from ehoslite import questions
 from ehoslite.ads import newest_of_each, read_demand, read_slots, why_passive
 from ehoslite.asking import Unanswered, ask, ask_all
-from ehoslite.errors import ActionFailed, AlreadyDraining, NotIdle, PoolUnreachable
+from ehoslite.errors import ActionFailed, AlreadyDraining, DrainOver, NotIdle, PoolUnreachable
 from ehoslite.model import Demand, Node, Slot
 from ehoslite.nodes import DRAIN_REASON
 from ehoslite.settings import CondorSettings
@@ -85,7 +85,7 @@ class Pool:
 
     def undrain(self, node: Node) -> None:
         """Cancel the drain that was seen, and no other that may have come since; on a node that does not drain this
-        changes nothing. Raises ActionFailed."""
+        changes nothing. Raises DrainOver, ActionFailed."""
         request = next((slot.drain_request for slot in node.slots if slot.drain_request), "")
         self._drain_tool("-cancel", *(("-request-id", request) if request else ()), node.machine)
 
@@ -98,6 +98,8 @@ class Pool:
             raise NotIdle("it was not idle any more when asked to drain")
         if "10001" in said:
             raise AlreadyDraining("it is draining already")
+        if "10002" in said:
+            raise DrainOver("the drain that was seen is over")
         raise ActionFailed(f"condor_drain: {said or f'exit {done.returncode}'}"[:300])
 
     def invalidate(self, nodes: Iterable[Node]) -> None:
@@ -185,7 +187,7 @@ class Pool:
         """Run a tool that asks the collector first; of several, one after the other until one knows what it wants."""
         for address in self._collectors:
             done = self._run(program, *(("-pool", address) if address else ()), *arguments)
-            if done.returncode == 0 or any(code in done.stderr for code in ("10001", "10003")):
+            if done.returncode == 0 or any(code in done.stderr for code in ("10001", "10002", "10003")):
                 break
         return done
 

@@ -18,10 +18,10 @@ from typing import Any
 from unittest.mock import patch
 
 from ehoslite.act import Hands
-from ehoslite.actions import Drain, Outcome, Pass
+from ehoslite.actions import Drain, Outcome, Pass, Undrain
 from ehoslite.clouds import open_clouds
 from ehoslite.errors import EhosError
-from ehoslite.model import CondorState, VmState
+from ehoslite.model import CondorState, Slot, VmState
 from ehoslite.pool import Pool
 from ehoslite.record import Record, lock
 from faults.boundaries.killing import LATE
@@ -229,12 +229,13 @@ class Play:
     def _see_drains(self, outcomes: Sequence[Outcome]) -> None:
         """Wait until the collector knows what this pass asked of startds: passes follow each other in no time here, and
         the next one would ask again."""
-        asked = {one.node: one.action.node for one in outcomes if isinstance(one.action, Drain) and not one.error}
+        done = [one.action for one in outcomes if not one.error]
+        asked = {action.node.id: action for action in done if isinstance(action, Drain | Undrain)}
         pool = Pool(self.stand.settings.condor, lambda: SECONDS)
 
         def known() -> bool:
-            seen = pool.slots_of(asked.values()).values()
-            return all(not slots or any(slot.draining or slot.state == "Drained" for slot in slots) for slots in seen)
+            seen = pool.slots_of(action.node for action in asked.values())
+            return all(not seen[node] or drains(seen[node]) == isinstance(asked[node], Drain) for node in asked)
 
         if asked:
             wait_until(known, self.patience, "drains to be seen")
@@ -258,6 +259,11 @@ class Play:
     def configure(self, **scaling: Any) -> None:
         """Change options of `scaling`."""
         self.stand.configure(**scaling)
+
+
+def drains(slots: Sequence[Slot]) -> bool:
+    """Whether these slots' startd is draining or drained."""
+    return any(slot.draining or slot.state == "Drained" for slot in slots)
 
 
 def is_stopped(process: subprocess.Popen[bytes]) -> bool:

@@ -129,7 +129,7 @@ class PretendPool(pool.Pool):
         if "-cancel" in arguments:
             request = arguments[arguments.index("-request-id") + 1] if "-request-id" in arguments else ""
             if machine.draining and request not in ("", str(machine.drains)):
-                return 1, "No matching draining request id"
+                return 1, "error code 10002: No matching draining request id"
             check_undrain(machine)
             return self._set(machine, "")
         if machine.draining:

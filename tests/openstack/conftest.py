@@ -13,6 +13,7 @@ from lab.openstack import OpenStackLab
 from lab.openstack_stand import OpenStackStand, guest_command
 from lab.pool import temporary_directory
 from lab.release import Release
+from tests.openstack.direct import delete_all, new_node, open_directly
 
 Clouds = tuple[OpenStackLab, OpenStackLab]
 MakeOpenStack = Callable[..., OpenStackStand]
@@ -38,6 +39,21 @@ def alpha(clouds: Clouds) -> Iterator[OpenStackLab]:
 def beta(clouds: Clouds) -> Iterator[OpenStackLab]:
     """The second cloud, healed before and after."""
     yield from _healed(clouds[1])
+
+
+@pytest.fixture
+def bare(alpha: OpenStackLab) -> Iterator[OpenStackLab]:
+    """Alpha, with servers that have no guest. At the end they are deleted, by their metadata: all servers have it."""
+    alpha.set_knobs(never_join=-1)
+    yield alpha
+    alpha.faults.clear()
+    delete_all(open_directly(alpha, max_microversion="2.51"), wait=False)
+
+
+@pytest.fixture
+def node() -> str:
+    """A node id that no other test has."""
+    return new_node()
 
 
 def _healed(lab: OpenStackLab) -> Iterator[OpenStackLab]:

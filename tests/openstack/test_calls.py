@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -75,21 +74,6 @@ TROUBLES = {
     "cut": Trouble("unreachable", "cut"),
     "truncate": Trouble("server-error", "truncate"),
 }
-
-
-@pytest.fixture
-def bare(alpha: OpenStackLab) -> Iterator[OpenStackLab]:
-    """Alpha, with servers that have no guest. At the end they are deleted, by their metadata: all servers have it."""
-    alpha.set_knobs(never_join=-1)
-    yield alpha
-    alpha.faults.clear()
-    delete_all(open_directly(alpha, max_microversion="2.51"), wait=False)
-
-
-@pytest.fixture
-def node() -> str:
-    """A node id that no other test has."""
-    return new_node()
 
 
 def test_a_creating_pass_makes_these_calls_and_no_other(bare: OpenStackLab, node: str) -> None:

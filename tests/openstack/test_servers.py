@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -26,21 +25,6 @@ from tests.openstack.direct import (
     only,
     open_directly,
 )
-
-
-@pytest.fixture
-def bare(alpha: OpenStackLab) -> Iterator[OpenStackLab]:
-    """Alpha, with servers that have no guest. At the end they are deleted, by their metadata: all servers have it."""
-    alpha.set_knobs(never_join=-1)
-    yield alpha
-    alpha.faults.clear()
-    delete_all(open_directly(alpha, max_microversion="2.51"), wait=False)
-
-
-@pytest.fixture
-def node() -> str:
-    """A node id that no other test has."""
-    return new_node()
 
 
 def test_a_scratch_volume_comes_and_goes_with_its_server(bare: OpenStackLab, node: str) -> None:
