@@ -17,7 +17,7 @@ from ehoslite.clouds import Cloud
 from ehoslite.config import find_template
 from ehoslite.errors import AlreadyDraining, CloudFault, DeadlinePassed, DrainOver, EhosError, NotIdle, Unclear
 from ehoslite.memory import Intent, Memory
-from ehoslite.model import Node, Slot
+from ehoslite.model import Node, Slot, VmState
 from ehoslite.nodes import is_drained, is_drained_by_us
 from ehoslite.pool import Pool
 from ehoslite.record import Record
@@ -165,17 +165,22 @@ def _drain_or_undrain(action: Drain | Undrain, seen: Sequence[Slot], hands: Hand
 
 
 def _delete(actions: Sequence[Delete], hands: Hands) -> list[Outcome]:
-    """Look once more, ask drained startds themselves, delete, and take the ads away: a restarted startd has forgotten
-    its drain and takes jobs."""
+    """Look once more, ask drained startds themselves and for all others the schedds, delete, and take the ads away: a
+    restarted startd has forgotten its drain and takes jobs."""
     if not actions:
         return []
     try:
         seen = hands.pool.slots_of([action.node for action in actions])
     except EhosError as error:
         return [Outcome(action, action.node.id, str(error)) for action in actions]
-    outcomes = _side_by_side(
-        lambda action: _delete_one(action, seen[action.node.id], hands), actions, len(hands.clouds)
-    )
+    kept = _kept_for_jobs(actions, hands)
+    going = [action for action in actions if action.node.id not in kept]
+    outcomes = _side_by_side(lambda action: _delete_one(action, seen[action.node.id], hands), going, len(hands.clouds))
+    outcomes += [
+        Outcome(action, action.node.id, kept[action.node.id], harmless=True)
+        for action in actions
+        if action not in going
+    ]
     gone = [outcome.action.node for outcome in outcomes if isinstance(outcome.action, Delete) and not outcome.error]
     if gone:
         try:
@@ -183,6 +188,18 @@ def _delete(actions: Sequence[Delete], hands: Hands) -> list[Outcome]:
         except EhosError as error:
             return [replace(outcome, error=outcome.error or str(error)) for outcome in outcomes]
     return outcomes
+
+
+def _kept_for_jobs(actions: Sequence[Delete], hands: Hands) -> dict[str, str]:
+    """Why some are not deleted now, by node id: a schedd runs a job there, or could not be asked. A drained startd has
+    no job, and of a server that is being deleted already nothing is saved."""
+    asked = [one.node for one in actions if not one.drained and one.node.vm_state is not VmState.DELETING]
+    if not asked:
+        return {}
+    try:
+        return {node: f"{job} runs on it" for node, job in hands.pool.jobs_on(asked).items()}
+    except EhosError as error:
+        return {node.id: str(error) for node in asked}
 
 
 def _delete_one(action: Delete, seen: Sequence[Slot], hands: Hands) -> Outcome:

@@ -79,6 +79,27 @@ class Pool:
         slots = read_slots(newest_of_each(ad for answer in answers for ad in answer))
         return {node: tuple(slot for slot in slots if slot.node == node) for node in ids}
 
+    def jobs_on(self, nodes: Iterable[Node]) -> dict[str, str]:
+        """A job that a schedd runs on each of these nodes, by node id, as text; nodes without one are left out. Startds
+        that fell silent before a pass saw them busy have jobs, too, and these are known to the schedds alone.
+
+        Raises PoolUnreachable unless each schedd that the collectors know has answered.
+        """
+        ids = sorted(node.id for node in nodes)
+        known = _answered(self._ask_collectors(questions.query_schedds))
+        schedds = {name: ad for answer in known for name, ad in answer.items()}
+        asked = {name: self._in_child(questions.query_jobs_on, ad, ids) for name, ad in schedds.items()}
+        answers = ask_all(asked, self._patience())
+        if silent := {name: answer for name, answer in answers.items() if isinstance(answer, Unanswered)}:
+            raise PoolUnreachable(f"a schedd may run a job on it and did not answer: {_faults(silent)}")
+        return {
+            node: f"job {job} of {name}"
+            for name, answer in answers.items()
+            for host, job in answer
+            for node in ids
+            if node in host
+        }
+
     def drain(self, node: Node) -> None:
         """Have the startd take no more jobs, if it judges itself idle. Raises NotIdle, ActionFailed."""
         self._drain_tool("-graceful", "-reason", DRAIN_REASON, "-check", ONLY_IF_IDLE, node.machine)

@@ -20,6 +20,8 @@ IDLE = "JobStatus == 1 && (JobUniverse == 5 || JobUniverse == 10 || JobUniverse 
 
 OWNED = ("JobStatus", "JobUniverse", "Owner")
 
+HOSTS = ("RemoteHost", "RemoteHosts")
+
 # No slot has a longer name; one that has is left out where some ad cannot be read.
 LONGEST_NAME = 1000
 
@@ -50,9 +52,8 @@ def query_pool(collector: Any) -> dict[str, Any]:
     import htcondor2
 
     slots = query_slots(collector, "True")
-    schedds = {str(ad["Name"]): str(ad) for ad in collector.locateAll(htcondor2.DaemonType.Schedd)}
     own = collector.query(htcondor2.AdType.Collector, ITSELF, ["MonitorSelfTime", "MonitorSelfAge"])
-    return {"slots": slots, "schedds": schedds, "since": _started(own)}
+    return {"slots": slots, "schedds": query_schedds(collector), "since": _started(own)}
 
 
 def _started(own: Iterable[Any]) -> float:
@@ -65,6 +66,13 @@ def _started(own: Iterable[Any]) -> float:
 def query_nodes(collector: Any, nodes: Sequence[str]) -> list[dict[str, Any]]:
     """The slots of these nodes."""
     return query_slots(collector, _among(nodes))
+
+
+def query_schedds(collector: Any) -> dict[str, str]:
+    """The schedds that the collector knows (name -> ad)."""
+    import htcondor2
+
+    return {str(ad["Name"]): str(ad) for ad in collector.locateAll(htcondor2.DaemonType.Schedd)}
 
 
 def query_slots(collector: Any, constraint: str) -> list[dict[str, Any]]:
@@ -118,6 +126,20 @@ def query_schedd(ad: str) -> list[dict[str, Any]]:
     except htcondor2.HTCondorException:
         owners = {str(group["Owner"]): int(group["JobCount"]) for group in _groups(schedd, IDLE, OWNED)}
         return [group for owner in sorted(owners) for group in _query_owner(schedd, owner, owners[owner])]
+
+
+def query_jobs_on(ad: str, nodes: Sequence[str]) -> list[tuple[str, str]]:
+    """The jobs of the schedd with this ad that hold a claim on these nodes: (the slot's name, the job's id). A slot's
+    name ends with its node's; of a parallel job RemoteHosts has them all."""
+    import classad2
+    import htcondor2
+
+    names = classad2.quote("|".join(nodes))
+    here = f"regexp({names}, RemoteHost) || regexp({names}, RemoteHosts)"
+    jobs = htcondor2.Schedd(classad2.ClassAd(ad)).query(here, [*HOSTS, "ClusterId", "ProcId"])
+    return [
+        (str(job.eval(name)), f"{job['ClusterId']}.{job['ProcId']}") for job in jobs for name in HOSTS if name in job
+    ]
 
 
 def _query_owner(schedd: Any, owner: str, jobs: int) -> list[dict[str, Any]]:

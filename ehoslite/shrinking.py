@@ -89,15 +89,28 @@ def why_broken(draft: Draft, node: Node) -> Reason | None:
 
 
 def delete_broken(draft: Draft, node: Node, reason: Reason) -> None:
-    """Delete it, unless a job may still run on it."""
-    running = node.vm_state not in {VmState.ERROR, VmState.STOPPED, VmState.DELETING}
-    if running and policies.collector_is_young(draft.world, draft.settings):
+    """Delete it, unless a job may still run on it; where its startd still takes jobs, it is drained first."""
+    running = node.joined > 0 or node.vm_state not in {VmState.ERROR, VmState.STOPPED, VmState.DELETING}
+    if node.vm_state is not VmState.DELETING and draft.world.demand.silent:
+        text = f"{node.id}: {reason.text}, but not all schedds have answered, and one may run a job on it"
+        draft.hold(node.id, "schedd-silent", text)
+    elif running and policies.collector_is_young(draft.world, draft.settings):
         text = f"{node.id}: {reason.text}, but the collector has just started and is not believed yet"
         draft.hold(node.id, "collector-young", text)
+    elif node.vm_state is VmState.ERROR and node.condor_state in {CondorState.IDLE, CondorState.DRAINED}:
+        drain_before_delete(draft, node, reason)
     elif policies.may_hold_a_job(node, draft.now, draft.settings):
         draft.hold(node.id, "claimed", f"{node.id}: {reason.text}, but a schedd may still hold a claim on it")
     else:
         draft.actions.append(Delete(node, reason))
+
+
+def drain_before_delete(draft: Draft, node: Node, reason: Reason) -> None:
+    """A startd that speaks from a server in error is asked: it may take a job at any time."""
+    if node.condor_state is CondorState.DRAINED:
+        draft.actions.append(Delete(node, reason, drained=True))
+    elif not shares_machine(draft, node):
+        draft.actions.append(Drain(node, reason))
 
 
 def retire_idle(draft: Draft) -> None:

@@ -24,7 +24,7 @@ LAYERS: Mapping[str, tuple[str, ...]] = {
     "real HTCondor, real OpenStack, killed at every effect": ("boundaries", "--cloud", "openstack"),
     "real HTCondor, jobs racing drains": ("race", "--decisions", "1000"),
 }
-COLUMNS = ("passes", "kills", "drain decisions", "jobs run")
+COLUMNS = ("passes", "kills", "effect boundaries killed at", "drain decisions", "jobs run")
 ZEROS = ("jobs killed", "servers orphaned", "servers doubled", "limits exceeded")
 
 

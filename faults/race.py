@@ -57,7 +57,7 @@ class Counts:
     passes: int = 0
     passes_in_their_own_process: int = 0
     creates: int = 0
-    drains_tried: int = 0
+    drain_decisions: int = 0
     drains_refused: int = 0
     drains_done: int = 0
     drains_done_before: int = 0  # the startd drained already, its ads did not say so yet
@@ -69,10 +69,12 @@ class Counts:
     failures: Counter[str] = field(default_factory=Counter)
     jobs: Counter[str] = field(default_factory=Counter)
     jobs_submitted: int = 0
-    jobs_finished: int = 0
+    jobs_run: int = 0
     jobs_killed: int = 0
     jobs_lost: int = 0
-    nodes_left: int = 0
+    servers_orphaned: int = 0  # servers, startds and processes that are there when all is at rest
+    servers_doubled: int = 0
+    limits_exceeded: int = 0
     seconds: float = 0.0
 
     def lines(self) -> Iterator[str]:
@@ -87,11 +89,12 @@ class Counts:
     @property
     def won(self) -> bool:
         """Whether every job ran once and to its end, and nothing was left behind."""
-        return not (self.jobs_killed or self.jobs_lost or self.nodes_left) and self.jobs_finished == self.jobs_submitted
+        wrong = self.jobs_killed + self.jobs_lost + self.servers_orphaned + self.servers_doubled + self.limits_exceeded
+        return not wrong and self.jobs_run == self.jobs_submitted
 
     def note(self, verb: str, error: str, *, harmless: bool, before: bool = False) -> None:
         """Count what came of one action; `before` says that the startd drained already."""
-        self.drains_tried += verb == "drain"
+        self.drain_decisions += verb == "drain"
         if error and not harmless:
             self.failures[f"{verb}: {error[:80]}"] += 1
         elif error and verb == "delete":
@@ -134,13 +137,13 @@ class Race:
         judge."""
         started, told = time.monotonic(), 0
         with MUTATIONS[self.mutation]():
-            while self.counts.drains_tried < decisions and not self.bursts.hear():
+            while self.counts.drain_decisions < decisions and not self.bursts.hear():
                 if self.stopped or time.monotonic() - started > seconds:
                     break
                 self.make_pass()
-                if self.counts.drains_tried // 100 > told:
-                    told = self.counts.drains_tried // 100
-                    say(f"{self.counts.drains_tried} drains tried in {time.monotonic() - started:.0f} s")
+                if self.counts.drain_decisions // 100 > told:
+                    told = self.counts.drain_decisions // 100
+                    say(f"{self.counts.drain_decisions} drain decisions in {time.monotonic() - started:.0f} s")
         self.calm = True
         wait_until(self.is_at_rest, SETTLING_SECONDS, "every job to end and every node to go")
         self.judge(say)
@@ -155,13 +158,13 @@ class Race:
     def judge(self, say: Callable[[str], None]) -> None:
         """Count what became of jobs and nodes."""
         verdict, counts = self.bursts.judge(), self.counts
-        counts.jobs_submitted, counts.jobs_finished = self.bursts.submitted, verdict.finished
+        counts.jobs_submitted, counts.jobs_run = self.bursts.submitted, verdict.finished
         counts.jobs_killed, counts.jobs_lost = len(verdict.killed), len(verdict.lost)
         counts.jobs = self.bursts.kinds
         folders = [Path(cloud["directory"]) for cloud in self.stand.document["clouds"].values()]
         left = {folder.name for path in folders if path.exists() for folder in path.iterdir() if folder.is_dir()}
         left |= {f"process {pid}" for path in folders for pid in processes_of(path)}
-        counts.nodes_left = len(left) + self.stand.joined()
+        counts.servers_orphaned = len(left) + self.stand.joined()
         for job, wrong in sorted(verdict.killed.items()):
             say(f"job {job[0]}.{job[1]}: {wrong}\n{self.bursts.events_of(job)}")
         for line in self.trail if verdict.killed else ():
@@ -175,6 +178,7 @@ class Race:
             for action in self.stand.reconcile().data["actions"]:
                 harmless = action["result"] == "not-done"
                 self.counts.note(action["verb"], action.get("error") or "", harmless=harmless)
+            self.count_servers()
             return
         settings, now = self.settings(), time.time()
         with Deadline(settings.deadline) as deadline, lock(settings.record):
@@ -188,7 +192,14 @@ class Race:
             self.counts.note(outcome.action.verb, outcome.error, harmless=outcome.harmless, before=before)
             what = f"{outcome.action.verb} {outcome.node} ({outcome.action.reason.code}) {outcome.error}"
             self.trail.append(f"pass {now:.1f}-{time.time():.1f}: {what}")
+        self.count_servers()
         self.go_on(done)
+
+    def count_servers(self) -> None:
+        """After each pass: no more of them than nodes_max, and one a node."""
+        nodes = Counter(server.node for server in self.stand.cloud().servers())
+        self.counts.limits_exceeded += nodes.total() > self.configured.scaling.nodes_max
+        self.counts.servers_doubled += nodes.total() > len(nodes)
 
     def go_on(self, done: Pass) -> None:
         """What shall happen before the next pass. One that found nothing to do leaves the machine to boots and jobs."""

@@ -83,6 +83,7 @@ UNDRAIN = (
     Effect("condor_drain -cancel is started", "subprocess:Popen.__init__", _runs("condor_drain")),
 )
 LAST_LOOK = (_method("condor: query the slots of nodes", "pool:Pool.slots_of"),)
+LAST_QUESTION = (_method("condor: query the jobs on nodes", "pool:Pool.jobs_on"),)
 INVALIDATE = (
     _method("condor: invalidate", "pool:Pool.invalidate"),
     Effect("condor: invalidate one ad", "htcondor2:Collector.advertise", asked=True),
@@ -176,7 +177,17 @@ def by_name(effects: Iterable[Effect]) -> dict[str, Effect]:
 EFFECTS = by_name(
     (
         *(*LOCK, *UNLOCK, *READ, *STATE, *LOOK, *PARAMETERS, *TOKEN_FETCH, *TOKEN_CREATE, *DRAIN, *UNDRAIN),
-        *(*LAST_LOOK, *INVALIDATE, *LOCAL_LOOK, *LOCAL_CREATE, *LOCAL_DELETE, *LOCAL_SWEEP, *KEYSTONE, *NAMES),
+        *(
+            *LAST_LOOK,
+            *LAST_QUESTION,
+            *INVALIDATE,
+            *LOCAL_LOOK,
+            *LOCAL_CREATE,
+            *LOCAL_DELETE,
+            *LOCAL_SWEEP,
+            *KEYSTONE,
+            *NAMES,
+        ),
         *(*NOVA_LOOK, *NOVA_CREATE, *NOVA_FIND, *NOVA_EXISTS, *NOVA_CONSOLE, *NOVA_DELETE),
         *(*NEUTRON_LOOK, *NEUTRON_NAMES, *NEUTRON_CREATE, *NEUTRON_SWEEP),
     )

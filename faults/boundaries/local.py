@@ -182,7 +182,14 @@ def boundaries() -> list[Boundary]:
         Boundary("creating", create, "late"),
         Boundary("creating", create, "late", 2),
         *_both("creating with the key", *these.TOKEN_CREATE),
-        *_both("replacing", *these.LAST_LOOK, these.LOCAL_DELETE[0], these.INVALIDATE[0], these.LOCAL_CREATE[0]),
+        *_both(
+            "replacing",
+            *these.LAST_LOOK,
+            *these.LAST_QUESTION,
+            these.LOCAL_DELETE[0],
+            these.INVALIDATE[0],
+            these.LOCAL_CREATE[0],
+        ),
     ]
     shrinking = [
         *_both("draining", *these.DRAIN, first, rename),

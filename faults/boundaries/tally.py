@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -61,10 +62,12 @@ class Tally:
             yield f"killed at: {boundary}"
         for breakage in self.breakages:
             yield f"broken by: {breakage}"
-        yield f"boundaries killed at: {len(set(self.killed))}"
-        yield f"effects killed at: {len({boundary.effect for boundary in self.killed})}"
-        yield f"passes run: {self.passes}"
-        yield f"passes run as processes: {self.real}"
+        yield f"effect boundaries killed at: {len({(boundary.effect, boundary.when) for boundary in self.killed})}"
+        yield f"passes: {self.passes}"
+        yield f"passes as processes: {self.real}"
+        yield f"kills: {len(self.killed)}"
+        for name, count in sorted(Counter(boundary.effect for boundary in self.killed).items()):
+            yield f"killed {name}: {count}"
         yield f"jobs run: {self.jobs}"
         for wrong in WRONGS:
             yield f"{wrong}: {self.count(wrong)}"

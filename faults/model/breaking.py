@@ -39,6 +39,7 @@ EFFECTS = (
     "pool.slots",
     "pool.demand",
     "pool.slots_of",
+    "pool.jobs_on",
     "pool.drain",
     "pool.undrain",
     "pool.invalidate",

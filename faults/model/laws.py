@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ehoslite.nodes import DRAIN_REASON
+from ehoslite.nodes import DRAIN_REASON, FRESH
 from faults.model.things import LawBroken, Machine, Vm
 from faults.model.world import POOL
 
@@ -29,14 +29,23 @@ LAWS = {
 
 def check_delete(world: World, vm: Vm) -> None:
     """At each delete. A job whose schedd has given up the claim is not killed by it: it waits, or runs elsewhere. One
-    that began after the last look, within this pass, could not be seen there: it is counted, not judged."""
+    that began after the last question, to its startd or its schedd, could not be known: it is counted, not judged."""
     if vm.pool != POOL:
         raise LawBroken("foreign", f"the server of {vm.node} is deleted")
-    jobs = [job for job in vm.runs_jobs() if job.began <= world.last_look]
-    world.counts["jobs begun after the last look before a delete"] += len(vm.runs_jobs()) - len(jobs)
+    asked = max(world.last_look, vm.machine.asked_at if vm.machine is not None else 0.0)
+    jobs = [job for job in vm.runs_jobs() if job.began <= asked]
+    world.counts["jobs begun after the last question before a delete"] += len(vm.runs_jobs()) - len(jobs)
+    if vm.machine is not None and not vm.deleting and takes_jobs(world, vm.machine):
+        raise LawBroken("killed", f"{vm.node} is deleted while its startd speaks, takes jobs and was not drained")
     if jobs:
         raise LawBroken("killed", f"{vm.node} is deleted while job {jobs[0].number} runs on it ({vm.status})")
     world.counts["deletes judged"] += 1
+
+
+def takes_jobs(world: World, machine: Machine) -> bool:
+    """Whether a job may start there at any moment, as the last look could tell: its ads were new then."""
+    heard = world.heard_at_look.get(machine.name, 0.0)
+    return machine.is_reached(world.now) and not machine.draining and world.last_look - heard <= FRESH
 
 
 def check_drain(world: World, machine: Machine) -> None:

@@ -45,6 +45,20 @@ def back_at_the_last_moment(chance: random.Random) -> Sequence[Step]:
     return [*gone, *back, *[PASS, Step("wait", chance.choice((MINUTES, 4)))] * 10]
 
 
+def cut_off_unseen(chance: random.Random) -> Sequence[Step]:
+    """Nodes join, get jobs and are cut off between two passes, and the collector forgets them."""
+    looks = [PASS, Step("wait", MINUTES)] * chance.randint(6, 9)
+    return [
+        Step("submit", 2, 7),
+        PASS,
+        Step("wait", 4),
+        Step("cut", 0, 0),
+        Step("restart_collector"),
+        *looks,
+        Step("heal"),
+    ]
+
+
 def silent_for_a_while(chance: random.Random) -> Sequence[Step]:
     """The network to the nodes is cut for less than the lease, or more."""
     looks = [PASS, Step("wait", chance.choice((MINUTES, 4)))] * chance.randint(2, 7)
@@ -136,6 +150,7 @@ MOTIFS: tuple[Motif, ...] = (
     job_before_the_drain,
     drain_forgotten,
     back_at_the_last_moment,
+    cut_off_unseen,
     silent_for_a_while,
     late_creation,
     boot_that_never_joins,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 from unittest.mock import patch
@@ -99,6 +99,17 @@ def _of(owner: Any, name: str, new: Any, *laws: str, motif: Motif | None = None,
     return Mutation(lambda: patch.object(owner, name, new), frozenset(laws), Reach(**reach), motif)
 
 
+def _unasked(owner: Any, name: str, new: Any, *laws: str, motif: Motif | None = None, **reach: Any) -> Mutation:
+    """A breakage that the question to the schedds makes good: neither is done."""
+
+    @contextmanager
+    def swap() -> Iterator[None]:
+        with patch.object(owner, name, new), patch.object(act, "_kept_for_jobs", lambda *_: {}):
+            yield
+
+    return Mutation(swap, frozenset(laws), Reach(**reach), motif)
+
+
 def _nothing(*_ignored: Any) -> None:
     return
 
@@ -116,6 +127,9 @@ MUTATIONS: dict[str, Mutation] = {
     "delete without looking again": _of(act, "_delete_one", _delete_blindly, "killed", motif=motifs.drain_forgotten),
     "delete what is heard of again": _of(
         act, "_delete_one", _delete_what_speaks, "killed", motif=motifs.back_at_the_last_moment
+    ),
+    "schedds are not asked before a delete": _of(
+        act, "_kept_for_jobs", lambda *_: {}, "killed", motif=motifs.cut_off_unseen
     ),
     "no lock": _of(record, "_hold", _nothing, "lock"),
     "the listing ignores the tag": _of(
@@ -139,11 +153,13 @@ MUTATIONS: dict[str, Mutation] = {
         nodes, "_open_intents", _forget_the_unclear, "limits", motif=motifs.late_creation
     ),
     "a silent schedd has no jobs": _of(pool, "read_demand", _hear_all, "blind", motif=motifs.schedd_not_known_yet),
-    "claims do not matter": _of(policies, "may_hold_a_job", lambda *_: False, "killed", motif=motifs.frozen_by_hand),
-    "a startd is lost within minutes": _of(
+    "claims do not matter, and schedds are not asked": _unasked(
+        policies, "may_hold_a_job", lambda *_: False, "killed", motif=motifs.frozen_by_hand
+    ),
+    "a startd is lost within minutes, and schedds are not asked": _unasked(
         policies, "silence_allowed", lambda *_: 300.0, "killed", motif=motifs.silent_for_a_while
     ),
-    "the clock never jumps": _of(
+    "the clock never jumps, and schedds are not asked": _unasked(
         nodes, "_watch", _trust_the_clock, "killed", motif=motifs.clock_ahead, latest=0.0, skews=True
     ),
     "nodes_max ignores what boots": _of(

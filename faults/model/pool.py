@@ -78,9 +78,30 @@ class PretendPool(pool.Pool):
         def look() -> dict[str, tuple[Slot, ...]]:
             self._collector_answers()
             slots, self.world.last_look = read_slots(self._ads()), self.world.now
+            self.world.heard_at_look = {name: heard for name, (heard, _) in self.world.collector.items()}
             return {node: tuple(slot for slot in slots if slot.node == node) for node in ids}
 
         return self.effects.around("pool.slots_of", look)
+
+    def jobs_on(self, nodes: Iterable[Node]) -> dict[str, str]:
+        """The jobs that schedds run on these nodes. One that hangs is asked in vain."""
+        ids = {node.id for node in nodes}
+
+        def ask() -> dict[str, str]:
+            self._collector_answers()
+            world = self.world
+            if any(since <= world.now and not world.schedds[name] for name, since in world.known_from.items()):
+                raise PoolUnreachable("a schedd did not answer")
+            world.last_look = world.now
+            known = {job.number for job in world.jobs if world.known_from[job.schedd] <= world.now}
+            return {
+                machine.node: f"job {job.number}"
+                for machine in world.nodes()
+                for job in machine.running
+                if machine.node in ids and job.number in known
+            }
+
+        return self.effects.around("pool.jobs_on", ask)
 
     def invalidate(self, nodes: Iterable[Node]) -> None:
         """Take their ads out of the collector."""
@@ -132,6 +153,7 @@ class PretendPool(pool.Pool):
                 return 1, "error code 10002: No matching draining request id"
             check_undrain(machine)
             return self._set(machine, "")
+        machine.asked_at = self.world.now
         if machine.draining:
             return 1, "10001: Draining already in progress."
         # An expression that does not parse is ignored, silently.

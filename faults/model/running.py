@@ -206,6 +206,7 @@ def lines(tally: Tally) -> Iterator[str]:
     yield f"effect boundaries: {2 * len(EFFECTS)}"
     yield f"effect boundaries killed at: {len(tally.kills)}"
     yield f"kills: {tally.kills.total()}"
+    yield f"drain decisions: {tally.counts['drains'] + tally.counts['drains raced by a job']}"
     for name, count in sorted(tally.kills.items()):
         yield f"killed {name}: {count}"
     for name, count in sorted(tally.counts.items()):

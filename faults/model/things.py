@@ -49,6 +49,7 @@ class Machine:
     running: list[Job] = field(default_factory=list)
     draining: str = ""
     drains: int = 0  # since its startd started: the number of its last drain
+    asked_at: float = 0.0  # when it was last asked to drain: from then on it takes no job, or has said that it has one
     up_at: float = 0.0
     cut_since: float = NEVER
     idle_since: float = 0.0

@@ -39,7 +39,8 @@ class World:
         self.collector_since = START - 7200
         self.collector_answers = True
         self.ports: dict[str, dict[str, str]] = {name: {} for name in self.clouds}  # port id -> node
-        self.last_look = START  # when the pass at work last asked the collector for the nodes that it will delete
+        self.last_look = START  # when the pass at work last asked for the nodes that it will delete
+        self.heard_at_look: dict[str, float] = {}  # and when the collector had heard each machine then
         self.unheard: set[str] = set()  # the schedds whose jobs the pass at work has not been told
         self.counts: Counter[str] = Counter()
         self.advance(120)

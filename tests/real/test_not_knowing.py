@@ -82,6 +82,26 @@ def test_a_restarted_collector_that_fills_again_is_believed_again(make_stand: Ma
     assert stand.nodes() == before
 
 
+def test_a_node_that_is_cut_off_before_a_pass_has_seen_it_keeps_its_job(make_stand: MakeStand) -> None:
+    """It looks as if it had never joined; the schedd alone knows better."""
+    stand = make_stand(flavors=(TINY,), scaling={"idle_timeout": 3600})
+    nodes_report_every(stand, 3600)
+    stand.pool.submit(memory=200, seconds=25)
+    assert stand.reconcile().verbs() == ["create"]
+    wait_until(lambda: len(stand.pool.queue("JobStatus == 2")) == 1, 30, "the job to run")
+    before = stand.nodes()
+    restart_collector_unheard(stand)
+    wait_until(lambda: bool(stand.pool.run_checked("condor_status", "-schedd", "-af", "Name")), 60, "the schedd's ad")
+    stand.configure(boot_timeout=1, nodes_max=1)
+    done = stand.reconcile_until("delete")
+    (action,) = done.data["actions"]
+    assert (action["verb"], action["reason"]["code"], action["result"]) == ("delete", "boot-timeout", "not-done")
+    assert "job 1.0 of schedd" in action["error"]
+    assert (done.code, stand.nodes()) == (0, before)
+    wait_until(lambda: not stand.pool.queue(), 60, "the job to end")
+    assert_every_job_ended_well(stand, 1)
+
+
 def test_without_a_negotiator_no_node_is_made_beyond_what_packing_says(make_stand: MakeStand) -> None:
     stand = make_stand(flavors=(TINY,), scaling={**KEPT, "nodes_max": 9})
     stand.reconcile()

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from faults.figures import PAGE, ZEROS, Layer, fill, read
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from faults.boundaries import tally as boundaries
+from faults.figures import COLUMNS, PAGE, ZEROS, Layer, fill, read
+from faults.model import running as histories
+from faults.model.running import lines
+from faults.race import Counts
 
 PRINTED = [
     "histories: 3\n",
@@ -28,6 +36,20 @@ def test_the_page_is_filled_between_its_marks_and_nowhere_else() -> None:
     assert "## What is not promised" in page
 
 
-def test_every_layer_tells_the_four_figures_that_must_be_zero() -> None:
+PRINTING: dict[str, Callable[[], Iterator[str]]] = {
+    "model": lambda: lines(histories.Tally()),
+    "boundaries": lambda: boundaries.Tally().lines(),
+    "race": lambda: Counts().lines(),
+}
+
+
+@pytest.mark.parametrize("layer", PRINTING)
+def test_every_layer_tells_the_four_figures_that_must_be_zero(layer: str) -> None:
     assert ZEROS == ("jobs killed", "servers orphaned", "servers doubled", "limits exceeded")
-    assert f"| --- |{' ---: |' * 9}" in fill(PAGE.read_text(), [])
+    told = read(PRINTING[layer]())
+    assert [told.get(name) for name in (*ZEROS, "passes")] == [0] * 5
+
+
+def test_every_column_is_told_by_some_layer() -> None:
+    told = {name for printing in PRINTING.values() for name in read(printing())}
+    assert set(COLUMNS) <= told

@@ -11,7 +11,7 @@ import pytest
 
 from ehoslite.act import Hands, act
 from ehoslite.actions import Create, Delete, Plan, Reason
-from ehoslite.errors import ActionFailed, AlreadyDraining, EhosError, NotIdle
+from ehoslite.errors import ActionFailed, AlreadyDraining, EhosError, NotIdle, PoolUnreachable
 from ehoslite.memory import Memory
 from ehoslite.model import CondorState, Node, Resources, Server, Slot, VmState
 from ehoslite.options import Place
@@ -23,13 +23,23 @@ from tests.unit.worlds import NOW, SMALL, claim, server, settings, slot
 class Condor:
     """A pool that answers the last look with these slots; its startd answers a drain with this error, if any."""
 
-    def __init__(self, slots: list[Slot], answer: EhosError | None = None) -> None:
+    def __init__(
+        self, slots: list[Slot], answer: EhosError | None = None, jobs: dict[str, str] | EhosError | None = None
+    ) -> None:
         self.slots = slots
         self.answer = answer
+        self.jobs = jobs or {}
         self.asked: list[str] = []
+        self.asked_of: list[str] = []  # the nodes that schedds were asked about
 
     def slots_of(self, nodes: list[Node]) -> dict[str, tuple[Slot, ...]]:
         return {node.id: tuple(self.slots) for node in nodes}
+
+    def jobs_on(self, nodes: list[Node]) -> dict[str, str]:
+        self.asked_of += [node.id for node in nodes]
+        if isinstance(self.jobs, EhosError):
+            raise self.jobs
+        return self.jobs
 
     def drain(self, node: Node) -> None:
         self.asked.append(node.id)
@@ -79,6 +89,27 @@ def test_what_the_last_look_stops(case: str) -> None:
     assert condor.asked == (["n1"] if drained and deleted else []), "only what is to be deleted is asked to drain"
     assert cloud.servers == (["n1"] if deleted else [])
     assert [(not one.error, one.harmless) for one in outcomes] == [(deleted, not deleted)]
+
+
+JOBS: dict[str, dict[str, str] | EhosError] = {
+    "a schedd runs a job on it": {"n1": "job 7.0 of schedd"},
+    "a schedd does not answer": PoolUnreachable(
+        "a schedd may run a job on it and did not answer: no answer within 9 s"
+    ),
+}
+
+
+@pytest.mark.parametrize("case", JOBS)
+@pytest.mark.parametrize("state", VmState)
+def test_what_is_not_drained_is_kept_while_a_schedd_may_run_a_job_on_it(case: str, state: VmState) -> None:
+    """It may have joined, got its job and fallen silent between two passes."""
+    never_seen = Node("n1", "here", "small", state, CondorState.ABSENT, Resources(), (server("n1"),))
+    cloud, plan = Deleted(), Plan((Delete(never_seen, Reason("lost", "it is silent")),))
+    condor = Condor([], jobs=JOBS[case])
+    outcomes, _ = act(plan, Memory(), hands(condor, cloud), cast(Record, None), NOW)
+    kept = state is not VmState.DELETING
+    assert (condor.asked_of, cloud.servers) == ((["n1"], []) if kept else ([], ["n1"]))
+    assert [(bool(one.error), one.harmless) for one in outcomes] == [(kept, kept)]
 
 
 # The startd's answer to one more drain: whether the node is deleted then, and whether not to do it is harmless.

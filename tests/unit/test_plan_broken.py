@@ -82,6 +82,42 @@ BROKEN: dict[str, tuple[World, Memory, list[tuple[str, str, str]], set[str]]] = 
         [("delete", "n1", "build-failed")],
         set(),
     ),
+    "one in error that has joined, while the collector is young and may not know its schedd": (
+        world([server("n1", VmState.ERROR)], collector_since=NOW),
+        memory(remembered("n1", joined=1.0, heard=NOW - 9)),
+        [],
+        {"collector-young"},
+    ),
+    "a failed build while a schedd is silent: it may have been in the pool for less than a pass": (
+        world([server("n1", VmState.ERROR)], silent={"schedd": "no answer"}),
+        Memory(),
+        [],
+        {"schedd-silent"},
+    ),
+    "one that deletes for ever while a schedd is silent": (
+        world([replace(server("n1", VmState.DELETING), changed=NOW - 901)], silent={"schedd": "no answer"}),
+        Memory(),
+        [("delete", "n1", "delete-again")],
+        {"schedd-silent"},
+    ),
+    "a server in error whose startd takes jobs": (
+        world([server("n1", VmState.ERROR)], [slot("n1")]),
+        memory(remembered("n1")),
+        [("drain", "n1", "build-failed")],
+        set(),
+    ),
+    "a server in error whose startd has a job": (
+        world([server("n1", VmState.ERROR)], [slot("n1"), claim("n1")]),
+        memory(remembered("n1")),
+        [],
+        {"claimed"},
+    ),
+    "a server in error whose startd is drained": (
+        world([server("n1", VmState.ERROR)], [slot("n1", "Drained")]),
+        memory(remembered("n1")),
+        [("delete", "n1", "build-failed")],
+        set(),
+    ),
     "an absent node that we do not remember making may be a running one": (
         world([server("n1")]),
         memory(remembered("n1", age=2999, created_here=False)),
