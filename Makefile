@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test test-openstack test-boundaries lint faults bench clean
+.PHONY: demo test lint faults bench clean
 .DEFAULT_GOAL := test
 
 $(READY): setup.cfg constraints.txt
@@ -18,19 +18,9 @@ CLOUD ?= local
 demo: $(READY)
 	CLOUD=$(CLOUD) $(BIN)/python -m lab.demo
 
-# The tests on the real OpenStack (twenty minutes more, and 3 GB of memory) are a target of their own for now.
-OPENSTACK := tests/openstack tests/openstack_stand
-# So are the kills at every effect of a real pass: they want a machine that does nothing else.
-BOUNDARIES := tests/real/test_boundaries.py
-
+# More workers than cores: the tests on real daemons mostly wait for them.
 test: $(READY)
-	$(BIN)/python -m pytest -n 4 --dist load $(OPENSTACK:%=--ignore=%) $(BOUNDARIES:%=--ignore=%)
-
-test-boundaries: $(READY)
-	$(BIN)/python -m pytest $(BOUNDARIES)
-
-test-openstack: $(READY)
-	$(BIN)/python -m pytest -n 2 --dist load $(OPENSTACK)
+	$(BIN)/python -m pytest -n 4 --dist load
 
 lint: $(READY)
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports

@@ -66,7 +66,7 @@ class Exchange(http.server.BaseHTTPRequestHandler):
         body = self._read_body()
         taken = self._route.rules.take(self._route.service, self.command, self.path)
         number, fault = taken or (0, None)
-        status = 0
+        status, self._body = 0, b""
         try:
             status = self._answer(fault, number, body)
         except OSError:
@@ -83,11 +83,12 @@ class Exchange(http.server.BaseHTTPRequestHandler):
                 time=arrived,
                 seconds=round(time.time() - arrived, 4),
             )
+        self._flush()
 
     do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = handle_request  # noqa: N815
 
     def _answer(self, fault: Fault | None, number: int, body: bytes) -> int:
-        """Carry the request out, or what the fault makes of it; return the status sent, 0 for none."""
+        """Carry the request out, or what the fault makes of it; return the status to be sent, 0 for none."""
         if fault is None:
             return self._send(self._ask(body))
         if fault.kind == "status":
@@ -156,6 +157,7 @@ class Exchange(http.server.BaseHTTPRequestHandler):
             wait_readable([behind], HANG_POLL_SECONDS)  # it has sent the next request already: let that be
 
     def _send(self, reply: Reply, announced: int | None = None) -> int:
+        """Prepare this answer; the buffer holds its headers, `_body` the rest."""
         self.send_response_only(reply.status)
         for name, value in reply.headers:
             if name.lower() not in OWN_HEADERS:
@@ -168,9 +170,16 @@ class Exchange(http.server.BaseHTTPRequestHandler):
             self.send_header("Connection", "close")
         self.end_headers()
         if self.command != "HEAD":
-            self.wfile.write(reply.body)
-        self.wfile.flush()
+            self._body = reply.body
         return reply.status
+
+    def _flush(self) -> None:
+        """Send what `_send` has prepared: after the record of it, so that who has the answer finds it recorded."""
+        try:
+            self.wfile.write(self._body)
+            self.wfile.flush()
+        except OSError:
+            self._reset()
 
     def _hang(self, number: int) -> None:
         """Say nothing until the client goes away or the fault is removed."""

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from ehoslite.clouds.request import Request
 from ehoslite.errors import ActionFailed, BadRequest, CloudUnreachable, Unclear
 from lab.jobs import wait_until
 from lab.openstack import OpenStackLab
@@ -185,7 +186,7 @@ def test_fifty_lost_replies_double_no_server(bare: OpenStackLab, monkeypatch: py
     """Side by side, as a pass creates. Without hosts and networks, so that only Nova's API has work."""
     nodes = [new_node() for _ in range(50)]
     cloud = open_directly(bare, pool="fifty")
-    monkeypatch.setattr(cloud, "_networks", lambda _: "none")
+    monkeypatch.setattr(Request, "_networks", lambda *_: "none")
     look(cloud)
     number = bare.faults.add(TROUBLES["lose_reply"].at(CREATE))
     bare.stop_computes()

@@ -133,6 +133,8 @@ def test_neutrons_quota_is_a_quota(bare: OpenStackLab, node: str) -> None:
     cloud = open_directly(bare, ports=True)
     project = project_of(bare)
     path = f"/v2.0/quotas/{project}"
+    mine = f"/v2.0/ports?project_id={project}"  # those of other tests' servers are on their way out
+    wait_until(lambda: not bare.call_as_admin("GET", "neutron", mine)["ports"], 60, "a project without ports")
     bare.call_as_admin("PUT", "neutron", path, {"quota": {"port": 0}})
     try:
         with pytest.raises(NoCapacity, match=r"[Qq]uota"):

@@ -10,8 +10,8 @@ from typing import Any, cast
 import pytest
 
 from ehoslite.act import Hands, act
-from ehoslite.actions import Create, Delete, Plan, Reason
-from ehoslite.errors import ActionFailed, AlreadyDraining, EhosError, NotIdle, PoolUnreachable
+from ehoslite.actions import Create, Delete, Plan, Reason, Undrain
+from ehoslite.errors import ActionFailed, AlreadyDraining, DrainOver, EhosError, NotIdle, PoolUnreachable
 from ehoslite.memory import Memory
 from ehoslite.model import CondorState, Node, Resources, Server, Slot, VmState
 from ehoslite.options import Place
@@ -45,6 +45,9 @@ class Condor:
         self.asked.append(node.id)
         if self.answer is not None:
             raise self.answer
+
+    def undrain(self, node: Node) -> None:
+        self.drain(node)
 
     def invalidate(self, nodes: list[Node]) -> None:
         """Nothing lingers here."""
@@ -131,6 +134,23 @@ def test_a_drained_node_is_deleted_on_its_startd_s_own_word_only(case: str) -> N
     outcomes, _ = act(plan, Memory(), hands(condor, cloud), cast(Record, None), NOW)
     assert (condor.asked, cloud.servers) == (["n1"], ["n1"] if deleted else [])
     assert [(not one.error, one.harmless) for one in outcomes] == [(deleted, harmless)]
+
+
+UNDRAINED: dict[str, tuple[list[Slot], EhosError | None, bool, bool]] = {
+    "it drains as it did": ([slot("n1", "Drained")], None, True, False),
+    "its drain is over by now": ([slot("n1", "Drained")], DrainOver("10002"), False, True),
+    "no drain of ours is seen any more": ([slot("n1")], None, False, True),
+    "its startd cannot be reached": ([slot("n1", "Drained")], ActionFailed("Failed to start"), False, False),
+}
+
+
+@pytest.mark.parametrize("case", UNDRAINED)
+def test_what_comes_of_taking_a_drained_node_back(case: str) -> None:
+    seen, answer, done, harmless = UNDRAINED[case]
+    node = Node("n1", "here", "small", VmState.ACTIVE, CondorState.DRAINED, Resources(), (server("n1"),), heard=NOW)
+    plan = Plan((Undrain(node, Reason("demand", "jobs wait")),))
+    outcomes, _ = act(plan, Memory(), hands(Condor(seen, answer), Deleted()), cast(Record, None), NOW)
+    assert [(not one.error, one.harmless) for one in outcomes] == [(done, harmless)]
 
 
 def test_an_intent_ages_from_its_call_and_not_from_the_start_of_the_pass(folder: Path) -> None:

@@ -12,6 +12,7 @@ from ehoslite.model import Slot, VmState, World
 from tests.unit.worlds import (
     NOW,
     acts,
+    alien,
     claim,
     decide,
     held,
@@ -106,6 +107,12 @@ BROKEN: dict[str, tuple[World, Memory, list[tuple[str, str, str]], set[str]]] = 
         [("drain", "n1", "build-failed")],
         set(),
     ),
+    "a server in error whose startd has another's name: a drain might hit the other": (
+        world([server("n1", VmState.ERROR)], [slot("n1"), alien(machine="n1.nodes")]),
+        memory(remembered("n1")),
+        [],
+        {"ambiguous-machine"},
+    ),
     "a server in error whose startd has a job": (
         world([server("n1", VmState.ERROR)], [slot("n1"), claim("n1")]),
         memory(remembered("n1")),
@@ -197,4 +204,4 @@ def test_doubled_servers_that_may_run_jobs_are_said_and_left_alone(slots: list[S
 
 
 def test_doubled_servers_count_twice_to_nodes_max() -> None:
-    assert made(decide(world(TWICE, [slot("n1"), claim("n1")], [jobs(9)]), nodes_max=3)) == {"large": 1}
+    assert made(decide(world(TWICE, [slot("n1"), claim("n1")], [jobs(99)]), nodes_max=3)) == {"large": 1}
