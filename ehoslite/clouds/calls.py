@@ -51,6 +51,7 @@ class Calls:
         self.remaining = remaining
         self.sleep = sleep
         self._connection: Any = None
+        self._region_is_clear = False
         self._in_flight = BoundedSemaphore(settings.limits.calls)
 
     def get(self, service: str, path: str, microversion: str | None = None) -> dict[str, Any]:
@@ -140,6 +141,7 @@ class Calls:
         if body is not None:
             more["json"] = body
         try:
+            self._check_region()
             adapter = getattr(self.connection(), service)
             with self._in_flight:
                 return adapter.request(path, verb, raise_exc=False, headers=headers, **more)
@@ -155,6 +157,20 @@ class Calls:
             raise _Again(CloudUnreachable(f"{type(error).__name__}: {brief(error)}", "server-error")) from error
         except (keystone.ClientException, sdk.SDKException, ValueError) as error:
             raise CloudUnreachable(f"{type(error).__name__}: {brief(error)}", "misconfigured") from error
+
+    def _check_region(self) -> None:
+        """Without a region's name the SDK would take whichever endpoint the catalog has first, and our servers in the
+        other regions would not be listed. Raises CloudUnreachable (misconfigured), and what a login raises."""
+        if self._region_is_clear:
+            return
+        connection = self.connection()
+        if not connection.config.get_region_name():
+            catalog = connection.session.auth.get_access(connection.session).service_catalog
+            found = catalog.get_endpoints_data(service_type="compute", interface="public")
+            if len(regions := sorted({str(one.region_name) for some in found.values() for one in some})) > 1:
+                text = f"the login knows the regions {', '.join(regions)}: name one with region_name"
+                raise CloudUnreachable(text, "misconfigured")
+        self._region_is_clear = True
 
     def connection(self) -> Any:
         """The SDK's connection; nothing is asked until the first call. Raises CloudUnreachable (misconfigured)."""

@@ -23,10 +23,7 @@ CHOSEN = (
     Boundary("creating", "nova: POST server is sent", "after"),
     Boundary("creating", "nova: POST server", "late"),
     Boundary("missing", "nova: GET one server", "after"),
-    Boundary("replacing", "nova: DELETE server is sent", "after"),
-    Boundary("timing out", "nova: POST for the console", "before"),
     Boundary("addressing", "neutron: POST floating IP is sent", "after"),
-    Boundary("addressing", "neutron: DELETE port", "before"),
 )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -62,6 +63,39 @@ def test_a_login_that_is_not_there_is_misconfigured(alpha: OpenStackLab, folder:
     }
     with pytest.raises(CloudUnreachable) as caught:
         open_directly(alpha, **ways[wrong]).flavors()
+    assert caught.value.code == "misconfigured"
+
+
+@pytest.fixture
+def two_regions(alpha: OpenStackLab) -> Iterator[None]:
+    """Alpha's catalog has a RegionTwo as well, with the same Nova, but past the proxy."""
+
+    def admin(method: str, what: str, body: dict[str, Any] | None = None) -> Any:
+        return alpha.call_as_admin(method, "keystone", what, body)
+
+    (nova,) = admin("GET", "/services?type=compute")["services"]
+    admin("POST", "/regions", {"region": {"id": "RegionTwo"}})
+    url = alpha.layout.ports.back_url("nova")
+    new = {"service_id": nova["id"], "interface": "public", "region_id": "RegionTwo", "url": url}
+    made = admin("POST", "/endpoints", {"endpoint": new})["endpoint"]["id"]
+    yield
+    admin("DELETE", f"/endpoints/{made}")
+    admin("DELETE", "/regions/RegionTwo")
+
+
+@pytest.mark.usefixtures("two_regions")
+def test_of_several_regions_the_one_that_is_named_is_asked(alpha: OpenStackLab) -> None:
+    for region, asked in ("RegionOne", True), ("RegionTwo", False):
+        alpha.forget_calls()
+        open_directly(alpha, **inline(alpha), region_name=region).servers()
+        assert bool(alpha.calls("nova", "GET", "/servers/detail")) == asked
+
+
+@pytest.mark.usefixtures("two_regions")
+def test_of_several_regions_none_is_taken_by_chance(alpha: OpenStackLab) -> None:
+    """Servers in the others would be forgotten."""
+    with pytest.raises(CloudUnreachable, match="the regions RegionOne, RegionTwo: name one with region_name") as caught:
+        open_directly(alpha, **inline(alpha)).servers()
     assert caught.value.code == "misconfigured"
 
 

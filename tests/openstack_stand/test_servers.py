@@ -7,6 +7,7 @@ import json
 import openstack.exceptions
 import pytest
 
+from lab import read_file
 from lab.openstack import OpenStackLab
 from lab.openstack.processes import wait_until
 from tests.openstack_stand.conftest import SECONDS, Client
@@ -16,11 +17,7 @@ SLEEPERS = 3  # the children that guest.sh leaves
 
 def count_sleepers(lab: OpenStackLab, server_id: str) -> int:
     """Count the guest's children by their command lines."""
-    words = []
-    for pid in lab.find_processes(server_id):
-        with open(f"/proc/{pid}/cmdline", "rb") as file:  # noqa: PTH123
-            words.append(file.read())
-    return sum(b"sleep\x00700" in one for one in words)
+    return sum(b"sleep\x00700" in read_file(pid, "cmdline") for pid in lab.find_processes(server_id))
 
 
 def wait_booted(lab: OpenStackLab, server_id: str) -> None:
