@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from faults.model.laws import LAWS
 from faults.model.mutations import MUTATIONS
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "reliability.md"
@@ -84,7 +85,14 @@ def read(printed: Iterable[str]) -> dict[str, int]:
 def fill(page: str, played: Iterable[Layer]) -> str:
     """The page with the figures and the list of breakages between its marks."""
     page = _between(page, "figures", "\n".join(table(list(played))))
-    return _between(page, "mutations", "\n".join(f"- {name}" for name in MUTATIONS))
+    return _between(page, "mutations", "\n".join(breakages()))
+
+
+def breakages() -> Iterator[str]:
+    """The deliberate breakages, by the law that each is seen to break."""
+    for law, text in LAWS.items():
+        names = [name for name, mutation in MUTATIONS.items() if law in mutation.laws]
+        yield f"- {text[0].upper()}{text[1:]}: " + "; ".join(f"*{name}*" for name in names) + "."
 
 
 def _between(page: str, mark: str, text: str) -> str:

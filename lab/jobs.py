@@ -14,22 +14,26 @@ from lab.release import LabError, Release
 
 Ad = dict[str, Any]
 TOOL_SECONDS = 30.0
-POLL_SECONDS = 0.1
+POLL_SECONDS, LONGEST_POLL_SECONDS = 0.1, 2.0
 PATIENCE = 4
 
 
 def wait_until(
     condition: Callable[[], bool], seconds: float, what: str, sleep: Callable[[float], None] = time.sleep
 ) -> None:
-    """Wait until `condition` holds, asking ten times a second; raises LabError, naming `what`, when it does not.
+    """Wait until `condition` holds, asking ten times a second, or where asking is work (a pass, a listing) half of the
+    time: what is waited for needs the machine, too. Raises LabError, naming `what`, when it does not come to hold.
 
     `seconds` is ample on a quiet machine; one that runs other things too is given PATIENCE times as long.
     """
-    deadline = time.monotonic() + seconds * PATIENCE
+    asked = time.monotonic()
+    deadline = asked + seconds * PATIENCE
     while not condition():
-        if time.monotonic() > deadline:
+        now = time.monotonic()
+        if now > deadline:
             raise LabError(f"waited {seconds * PATIENCE:g} s in vain for: {what}")
-        sleep(POLL_SECONDS)
+        sleep(min(LONGEST_POLL_SECONDS, max(POLL_SECONDS, now - asked)))
+        asked = time.monotonic()
 
 
 class PoolTools:

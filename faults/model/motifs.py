@@ -130,6 +130,12 @@ def frozen_by_hand(chance: random.Random) -> Sequence[Step]:
     return [*busy, *hands, *rest]
 
 
+def damaged_in_between(chance: random.Random) -> Sequence[Step]:
+    """The state file is lost or damaged while there are nodes."""
+    jobs = [Step("submit", chance.randrange(4), 7), PASS, Step("wait", MINUTES), PASS]
+    return [*jobs, Step("damage", _any(chance), _any(chance)), PASS, Step("wait", MINUTE), PASS]
+
+
 def strangers_beside_us(chance: random.Random) -> Sequence[Step]:
     """Others use the same project, for longer than a job lease."""
     looks = [PASS, Step("wait", 4)] * 9
@@ -146,6 +152,7 @@ def listed_in_part(chance: random.Random) -> Sequence[Step]:
 MOTIFS: tuple[Motif, ...] = (
     listed_in_part,
     frozen_by_hand,
+    damaged_in_between,
     strangers_beside_us,
     job_before_the_drain,
     drain_forgotten,

@@ -11,8 +11,9 @@ from unittest.mock import patch
 from ehoslite import act, nodes, observe, policies, record, shrinking
 from ehoslite import pool as condor
 from ehoslite.act import Hands
-from ehoslite.actions import Delete, Outcome
+from ehoslite.actions import Delete, Outcome, Reason, Sweep
 from ehoslite.ads import read_demand
+from ehoslite.draft import Draft
 from ehoslite.errors import NotRecorded
 from ehoslite.memory import Intent, Memory, Remembered
 from ehoslite.model import CloudView, CondorState, Demand, Node, Slot
@@ -84,6 +85,15 @@ def _forget_the_unclear(intents: Mapping[str, Intent], *rest: Any) -> dict[str, 
 
 def _trust_the_clock(past: Remembered, _slots: Any, _now: float) -> Remembered:
     return past
+
+
+def _stumble(_path: Any, _now: float, why: Exception, _keep: bool) -> None:
+    raise why
+
+
+def _sweep_all(draft: Draft) -> None:
+    reason = Reason("leftover", "")
+    draft.actions += [Sweep(leftover, reason) for cloud in draft.clouds for leftover in cloud.leftovers]
 
 
 def _take_any_pool(world: Any, pool: str) -> dict[str, tuple[Slot, ...]]:
@@ -172,4 +182,8 @@ MUTATIONS: dict[str, Mutation] = {
     "what is drained is kept": _of(shrinking, "take_back_or_delete_drained", _nothing, "orphan", "queue"),
     "what is broken is kept": _of(shrinking, "replace_broken", _nothing, "orphan", "queue"),
     "nothing is swept": _of(shrinking, "sweep_leftovers", _nothing, "orphan"),
+    "what is in use is swept": _of(shrinking, "sweep_leftovers", _sweep_all, "cut off"),
+    "an unusable state file is not set aside": _of(
+        record, "_set_aside", _stumble, "crashed", motif=motifs.damaged_in_between
+    ),
 }

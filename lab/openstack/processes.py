@@ -64,12 +64,15 @@ def send_signal(process: Process, number: signal.Signals) -> bool:
 
 
 def wait_until(condition: Callable[[], bool], seconds: float, poll: float = POLL_SECONDS) -> bool:
-    """Poll the condition for at most so many seconds; return its last value."""
-    deadline = time.monotonic() + seconds
+    """Poll the condition for at most so many seconds, half of the time where that is work; return its last value."""
+    asked = time.monotonic()
+    deadline = asked + seconds
     while not condition():
-        if time.monotonic() >= deadline:
+        now = time.monotonic()
+        if now >= deadline:
             return condition()
-        time.sleep(poll)
+        time.sleep(max(poll, min(1.0, now - asked)))
+        asked = time.monotonic()
     return True
 
 

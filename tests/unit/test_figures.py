@@ -9,6 +9,8 @@ import pytest
 from faults.boundaries import tally as boundaries
 from faults.figures import COLUMNS, PAGE, ZEROS, Layer, fill, read
 from faults.model import running as histories
+from faults.model.laws import LAWS
+from faults.model.mutations import MUTATIONS
 from faults.model.running import lines
 from faults.race import Counts
 
@@ -48,6 +50,15 @@ def test_every_layer_tells_the_four_figures_that_must_be_zero(layer: str) -> Non
     assert ZEROS == ("jobs killed", "servers orphaned", "servers doubled", "limits exceeded")
     told = read(PRINTING[layer]())
     assert [told.get(name) for name in (*ZEROS, "passes")] == [0] * 5
+
+
+def test_every_law_has_a_breakage_that_the_page_names() -> None:
+    page = fill(PAGE.read_text(), [])
+    assert page.count("\n- ") >= len(LAWS)
+    for law, text in LAWS.items():
+        names = [name for name, mutation in MUTATIONS.items() if law in mutation.laws]
+        assert names, law
+        assert all(f"*{name}*" in page for name in names), text
 
 
 def test_every_column_is_told_by_some_layer() -> None:
