@@ -197,7 +197,8 @@ class Race:
 
     def count_servers(self) -> None:
         """After each pass: no more of them than nodes_max, and one a node."""
-        nodes = Counter(server.node for server in self.stand.cloud().servers())
+        clouds = open_clouds(self.configured, lambda: 60.0)
+        nodes = Counter(server.node for cloud in clouds for server in cloud.servers())
         self.counts.limits_exceeded += nodes.total() > self.configured.scaling.nodes_max
         self.counts.servers_doubled += nodes.total() > len(nodes)
 

@@ -79,9 +79,14 @@ def test_a_manager_that_dies_while_it_creates_nodes_leaves_none_doubled(
     stand: TwoManagersStand, effect: str, when: str
 ) -> None:
     stand.pool.submit(count=5, memory=200, seconds=600)
-    killed = stand.on(stand.active).start_pass(effect, when, "1", "--", module="faults.boundaries.killing")
-    killed.communicate(timeout=240)
-    assert killed.returncode == -signal.SIGKILL
+
+    def killed() -> bool:
+        """Whether the pass came so far: one that does not know the jobs yet makes no node."""
+        began = stand.on(stand.active).start_pass(effect, when, "1", "--", module="faults.boundaries.killing")
+        began.communicate(timeout=240)
+        return began.returncode == -signal.SIGKILL
+
+    wait_until(killed, 30, "a pass to be killed there")
     stand.pool.kill_manager(stand.active)
     assert len(stand.nodes()) <= SCALING["nodes_max"]
     seat = take_over(stand)
