@@ -58,6 +58,9 @@ def report_silence(draft: Draft) -> None:
     for odd in draft.world.demand.unreadable:
         text = f"ask for {odd.what}, which comes to no number: the negotiator cannot place them either"
         draft.hold(odd.what, "unreadable-request", f"{idle_jobs(odd.count)} {text}")
+    if draft.world.unmatched:
+        text = f"Requirements are not evaluated, amounts alone decide: {draft.world.unmatched}"
+        draft.hold("matching", "not-matched", text)
     for slot in sorted(draft.world.slots, key=lambda slot: slot.name):
         if slot.forged:
             draft.hold(slot.name, "forged-ad", f"the ad of {slot.name} is not believed: {slot.forged}")

@@ -11,20 +11,27 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ehoslite import questions
-from ehoslite.ads import newest_of_each, read_demand, read_slots, why_passive
+from ehoslite.ads import StartAsks, newest_of_each, read_demand, read_slots, why_passive
 from ehoslite.asking import Unanswered, ask, ask_all
 from ehoslite.errors import ActionFailed, AlreadyDraining, DrainOver, NotIdle, PoolUnreachable
+from ehoslite.matching import Matched, Matching
+from ehoslite.matchmaking import match
 from ehoslite.model import Demand, Node, Slot
 from ehoslite.nodes import DRAIN_REASON
+from ehoslite.schedds import query_schedd
 from ehoslite.settings import CondorSettings
 
 # Judged by the startd itself, on every slot, in one step with the drain. A constant: condor_drain silently ignores an
 # expression that it cannot parse, and a busy node would be drained.
 ONLY_IF_IDLE = 'State == "Unclaimed" || State == "Owner"'
+
+# What of query_timeout evaluating may take, so that what it found is told before the time is over.
+MATCHING_SHARE = 0.7
 
 NODE_RIGHTS = ("READ", "ADVERTISE_STARTD", "ADVERTISE_MASTER")
 
@@ -41,6 +48,7 @@ class Pool:
         if settings.config is not None:
             self.environment["CONDOR_CONFIG"] = str(settings.config)
         self._collectors: tuple[str, ...] = ("",)  # the configured one; their addresses when they are several
+        self._start_asks = StartAsks()
 
     def why_passive(self, pool: str) -> str:
         """Why this machine is not the one whose passes act now; empty if it is. Raises PoolUnreachable."""
@@ -65,12 +73,21 @@ class Pool:
         answers = _answered(self._ask_collectors(questions.query_pool))
         slots = newest_of_each(ad for answer in answers for ad in answer["slots"])
         schedds = {name: ad for answer in answers for name, ad in answer["schedds"].items()}
+        self._start_asks = StartAsks.of_all(answer["asks"] for answer in answers)
         return read_slots(slots), min(answer["since"] for answer in answers), schedds
 
     def demand(self, schedds: Mapping[str, str]) -> Demand:
         """The idle jobs of these schedds, each asked on its own; those that do not answer are named in `silent`."""
-        asked = {name: self._in_child(questions.query_schedd, ad) for name, ad in schedds.items()}
+        asked = {name: self._in_child(query_schedd, ad, self._start_asks.of_jobs) for name, ad in schedds.items()}
         return read_demand(ask_all(asked, self._patience()))
+
+    def match(self, matching: Matching) -> Matched:
+        """The verdicts on which shapes run where; of several collectors the slots are taken together. Raises
+        PoolUnreachable."""
+        asked = replace(matching, asked=self._start_asks.of_slots, patience=self._patience() * MATCHING_SHARE)
+        answers: list[Matched] = _answered(self._ask_collectors(match, asked))
+        slots = {name: mask for answer in reversed(answers) for name, mask in answer.slots.items()}
+        return replace(answers[0], slots=slots)
 
     def slots_of(self, nodes: Iterable[Node]) -> dict[str, tuple[Slot, ...]]:
         """The slots of these nodes as the collector knows them now, by node id. Raises PoolUnreachable."""

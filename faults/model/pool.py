@@ -12,6 +12,7 @@ from ehoslite import pool
 from ehoslite.ads import read_demand, read_slots
 from ehoslite.asking import Unanswered
 from ehoslite.errors import ActionFailed, PoolUnreachable
+from ehoslite.matching import Matched, Matching
 from ehoslite.model import Demand, Node, Slot
 from ehoslite.settings import CondorSettings
 from faults.model.breaking import Effects
@@ -70,6 +71,10 @@ class PretendPool(pool.Pool):
             }
             for request, count in Counter(job.request for job in waiting).items()
         ]
+
+    def match(self, matching: Matching) -> Matched:  # noqa: ARG002 - what runs where is a matter of amounts here
+        """Nothing is learned of nodes, and no shape asks for more than room."""
+        return Matched()
 
     def slots_of(self, nodes: Iterable[Node]) -> dict[str, tuple[Slot, ...]]:
         """The collector's ads of these nodes, now."""
