@@ -106,7 +106,8 @@ def show_status(options: argparse.Namespace) -> int:
     settings, now = load(find(options.config)), time.time()
     record = Record(settings.record, now, keep=False)
     with Deadline(settings.deadline) as deadline:
-        pool, clouds = Pool(settings.condor, deadline.remaining), open_clouds(settings, deadline.remaining)
+        pool = Pool(settings.condor, deadline.remaining, settings.demand)
+        clouds = open_clouds(settings, deadline.remaining)
         world = observe(pool, clouds, record.memory(), now)
     return status.show(world, record, settings, passes=options.passes, as_json=options.json)
 

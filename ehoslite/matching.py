@@ -6,12 +6,18 @@ plan costs what shapes and flavors cost, whatever the number of jobs and nodes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from ehoslite.booting import keys_of
 from ehoslite.memory import Memory
 from ehoslite.model import CloudView, Flavor, Misfit, Sample, Shape, Slot, World
+
+# Names in an expression that stand for an attribute of the other ad: those of functions and behind MY are none.
+REFERENCE = re.compile(r"(?<![\w.])(?:TARGET\.)?([A-Za-z_]\w*)(?!\w)(?!\s*[(.])", re.IGNORECASE)
+TEXT = re.compile(r'"(?:\\.|[^"\\])*"')
+WORDS = frozenset(("true", "false", "undefined", "error", "is", "isnt", "True", "False", "TRUE", "FALSE", "UNDEFINED"))
 
 # While nothing waits, what nodes advertise is looked at so often, that a queue which begins finds it known.
 LEARN_EVERY = 600.0
@@ -69,6 +75,17 @@ def what_to_match(world: World, memory: Memory) -> Matching | None:
     if not shapes and all(sample is not None and world.now - sample.at < LEARN_EVERY for sample in known):
         return None
     return Matching(shapes, offered(world), memory.samples, wanted, now=world.now)
+
+
+def what_starts_ask(clouds: Iterable[CloudView], memory: Memory) -> set[str]:
+    """The attributes of jobs to which the START of nodes to come refers, by their templates and by what is known of
+    them. A name of the node's own may be among them; no job has it."""
+    flavors = [flavor for cloud in clouds for flavor in cloud.flavors]
+    starts = [text for flavor in flavors for name, text in flavor.promises if name == "Start"]
+    lines = [line for sample in memory.samples.values() for line in sample.ad.splitlines()]
+    starts += [line.removeprefix("Start = ") for line in lines if line.startswith("Start = ")]
+    texts = (TEXT.sub("", start) for start in set(starts))
+    return {name for text in texts for name in REFERENCE.findall(text)} - WORDS
 
 
 def offered(world: World) -> tuple[Flavor, ...]:

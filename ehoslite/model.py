@@ -267,12 +267,22 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True)
+class Unserved:
+    """Idle jobs that do not count by the configuration; `code` is their reason's (docs/reasons.md)."""
+
+    count: int
+    code: str
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
 class Demand:
     """The idle jobs of the whole pool, and the schedds that did not say theirs (name -> why)."""
 
     shapes: tuple[Shape, ...] = ()
     unreadable: tuple[Unreadable, ...] = ()
     silent: Mapping[str, str] = field(default_factory=dict)
+    unserved: tuple[Unserved, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

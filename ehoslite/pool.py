@@ -16,14 +16,16 @@ from pathlib import Path
 from typing import Any
 
 from ehoslite import questions
-from ehoslite.ads import StartAsks, newest_of_each, read_demand, read_slots, why_passive
+from ehoslite.ads import StartAsks, newest_of_each, read_slots, why_passive
 from ehoslite.asking import Unanswered, ask, ask_all
+from ehoslite.demand_settings import DemandSettings
 from ehoslite.errors import ActionFailed, AlreadyDraining, DrainOver, NotIdle, PoolUnreachable
 from ehoslite.matching import Matched, Matching
 from ehoslite.matchmaking import match
 from ehoslite.model import Demand, Node, Slot
 from ehoslite.nodes import DRAIN_REASON
-from ehoslite.schedds import query_schedd
+from ehoslite.schedds import Wish, query_schedd
+from ehoslite.serving import Served, read_served
 from ehoslite.settings import CondorSettings
 
 # Judged by the startd itself, on every slot, in one step with the drain. A constant: condor_drain silently ignores an
@@ -41,14 +43,21 @@ Remaining = Callable[[], float]
 class Pool:
     """The HTCondor pool that CONDOR_CONFIG names. `remaining` tells how many seconds of the pass are left."""
 
-    def __init__(self, settings: CondorSettings, remaining: Remaining = lambda: 3600.0) -> None:
+    def __init__(
+        self,
+        settings: CondorSettings,
+        remaining: Remaining = lambda: 3600.0,
+        serving: DemandSettings = DemandSettings(),  # noqa: B008 - frozen
+    ) -> None:
         self.settings = settings
+        self.serving = serving
         self.remaining = remaining
         self.environment = dict(os.environ)
         if settings.config is not None:
             self.environment["CONDOR_CONFIG"] = str(settings.config)
         self._collectors: tuple[str, ...] = ("",)  # the configured one; their addresses when they are several
         self._start_asks = StartAsks()
+        self._has_slots = False
 
     def why_passive(self, pool: str) -> str:
         """Why this machine is not the one whose passes act now; empty if it is. Raises PoolUnreachable."""
@@ -74,12 +83,17 @@ class Pool:
         slots = newest_of_each(ad for answer in answers for ad in answer["slots"])
         schedds = {name: ad for answer in answers for name, ad in answer["schedds"].items()}
         self._start_asks = StartAsks.of_all(answer["asks"] for answer in answers)
+        self._has_slots = bool(slots)
         return read_slots(slots), min(answer["since"] for answer in answers), schedds
 
-    def demand(self, schedds: Mapping[str, str]) -> Demand:
-        """The idle jobs of these schedds, each asked on its own; those that do not answer are named in `silent`."""
-        asked = {name: self._in_child(query_schedd, ad, self._start_asks.of_jobs) for name, ad in schedds.items()}
-        return read_demand(ask_all(asked, self._patience()))
+    def demand(self, schedds: Mapping[str, str], asked: Iterable[str] = ()) -> Demand:
+        """The idle jobs of these schedds, each asked on its own; those that do not answer are named in `silent`. Jobs
+        that differ in an attribute that some slot's START asks for, or that is `asked` here, are two shapes."""
+        negotiated = self.serving.negotiated_only and self._has_slots
+        attributes = tuple(sorted({name.lower() for name in (*self._start_asks.of_jobs, *asked)}))
+        wish = Wish(attributes, bool(self.serving.caps), negotiated, self.serving.factory_ahead)
+        schedds_asked = {name: self._in_child(query_schedd, ad, wish) for name, ad in schedds.items()}
+        return read_served(ask_all(schedds_asked, self._patience()), Served(self.serving.caps, negotiated))
 
     def match(self, matching: Matching) -> Matched:
         """The verdicts on which shapes run where; of several collectors the slots are taken together. Raises

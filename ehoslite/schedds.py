@@ -9,10 +9,12 @@ one in a pool without startds: those are grouped by their attributes.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from ehoslite.ads import GROUP_BY, UNREADABLE, inside_references
+from ehoslite.ads import GROUP_BY, UNREADABLE, inside_references, number
 from ehoslite.questions import plain
+from ehoslite.serving import NEGOTIATED, RUNNING
 from ehoslite.wouldbe import write_attributes
 
 # Idle (1), and of a universe that a startd runs: vanilla with docker and container (5), java (10), parallel (11),
@@ -23,6 +25,16 @@ OWNED = ("JobStatus", "JobUniverse", "Owner")
 
 # What the autocluster of a job need not tell of it: significant is what some startd or the job's Requirements name.
 COUNTED_BY = ("JobStatus", "JobUniverse", "AutoClusterId", "RequestGPUs", "MinHosts")
+
+# Whose the jobs are: AcctGroup is the accounting group without the user.
+OWNERS = ("Owner", "AcctGroup")
+
+# The max_idle of a late-materialised cluster, and what else its ad tells of it.
+MAX_IDLE = "JobMaterializeMaxIdle"
+FACTORY = (
+    *(MAX_IDLE, "JobMaterializeLimit", "JobMaterializeNextProcId", "JobMaterializePaused"),
+    *("TotalSubmitProcs", "JobsPresent", "JobsRunning"),
+)
 
 # An autocluster that tells these tells all that GROUP_BY would; in a pool of static slots alone it may not.
 TOLD = ("RequestCpus", "RequestMemory", "RequestDisk", "Requirements")
@@ -36,32 +48,83 @@ REQUESTS = ("RequestCpus", "RequestMemory", "RequestDisk", "RequestGPUs")
 OF_GROUP = {"id", "jobids", "jobcount", "autoclusterid", "jobstatus", "minhosts", "rank"}
 
 
-def query_schedd(ad: str, asked: Sequence[str] = ()) -> list[dict[str, Any]]:
-    """The idle jobs of the schedd with this ad, a group a shape; `asked` are the attributes of jobs to which the slots'
-    START refers. The bindings give up the whole answer for one job that they cannot read: then each owner's are asked
-    for alone, and only those of such a job's owner are not known.
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What of the jobs has to be known beside their shapes: the attributes `asked` by the slots' START; their `owners`;
+    whether the negotiator has asked for them; and how far `ahead` factories are looked at (DemandSettings)."""
+
+    asked: tuple[str, ...] = ()
+    owners: bool = False
+    negotiated: bool = False
+    ahead: int = 0
+
+    @property
+    def more(self) -> list[str]:
+        """The further attributes by which jobs are grouped."""
+        return [*self.asked, *(OWNERS if self.owners else ()), *([MAX_IDLE] if self.ahead else [])]
+
+
+def query_schedd(ad: str, wish: Wish = Wish()) -> list[dict[str, Any]]:
+    """The idle jobs of the schedd with this ad, a group a shape. The bindings give up the whole answer for one job that
+    they cannot read: then each owner's are asked for alone, and only those of such a job's owner are not known.
     """
     import classad2
     import htcondor2
 
     schedd = htcondor2.Schedd(classad2.ClassAd(ad))
     try:
-        return [_read_group(group, asked) for group in idle_groups(schedd, asked)]
+        groups = idle_groups(schedd, wish)
     except htcondor2.HTCondorException:
         owners = {str(group["Owner"]): int(group["JobCount"]) for group in _groups(schedd, IDLE, OWNED)}
-        return [group for owner in sorted(owners) for group in _query_owner(schedd, owner, owners[owner], asked)]
+        return [group for owner in sorted(owners) for group in _query_owner(schedd, owner, owners[owner], wish)]
+    if wish.ahead and any(MAX_IDLE in group for group in groups):
+        groups += factories_ahead(schedd, wish.ahead)
+    return [_read_group(group, wish) for group in groups] + (_running(schedd) if wish.owners else [])
 
 
-def idle_groups(schedd: Any, asked: Sequence[str]) -> list[Any]:
+def idle_groups(schedd: Any, wish: Wish) -> list[Any]:
     """The groups as ads with JobCount: by autocluster where that tells all, else by what GROUP_BY names."""
-    counted = list(_groups(schedd, IDLE, [*COUNTED_BY, *asked]))
+    counted = list(_groups(schedd, IDLE, [*COUNTED_BY, *wish.more]))
     unknown = sum(int(group["JobCount"]) for group in counted if not _autocluster(group))
-    if unknown == sum(int(group["JobCount"]) for group in counted):
-        return list(_groups(schedd, IDLE, [*GROUP_BY, *asked])) if counted else []
-    joined = join_autoclusters(counted, _autoclusters(schedd))
-    if joined is None or unknown > FEW:
-        return list(_groups(schedd, IDLE, [*GROUP_BY, *asked]))
+    joined = None
+    if unknown <= FEW and any(_autocluster(group) for group in counted):
+        joined = join_autoclusters(counted, _autoclusters(schedd))
+    if joined is None:
+        more = [*wish.more, *(["AutoClusterId"] if wish.negotiated else [])]
+        return list(_groups(schedd, IDLE, [*GROUP_BY, *more])) if counted else []
     return joined + (_read_one_by_one(schedd) if unknown else [])
+
+
+def factories_ahead(schedd: Any, ahead: int) -> list[Any]:
+    """The jobs of late-materialised clusters that count beyond those in the queue, a group a cluster."""
+    import htcondor2
+
+    factories = f"{MAX_IDLE} =!= undefined && ProcId =?= undefined"
+    found = []
+    for cluster in schedd.query(factories, [], opts=htcondor2.QueryOpt.IncludeClusterAd):
+        if jobs := jobs_ahead(plain(cluster, FACTORY), ahead):
+            cluster["JobCount"] = jobs
+            found.append(cluster)
+    return found
+
+
+def jobs_ahead(cluster: Mapping[str, Any], ahead: int) -> int:
+    """How many jobs of such a cluster count beyond those in the queue: at most `ahead` times its max_idle, as many as
+    it runs, as it has left, and as max_materialize lets it have in the queue at a time."""
+    every = number(cluster, "TotalSubmitProcs")
+    limit = number(cluster, "JobMaterializeLimit", every)
+    if number(cluster, "JobMaterializePaused"):
+        return 0
+    left = every - number(cluster, "JobMaterializeNextProcId")
+    room = limit - number(cluster, "JobsPresent")
+    return int(max(0, min(ahead * number(cluster, MAX_IDLE), number(cluster, "JobsRunning"), left, room)))
+
+
+def _running(schedd: Any) -> list[dict[str, Any]]:
+    """How many jobs of each owner and accounting group run, or are about to, or have just run (TRANSFERRING_OUTPUT)."""
+    attributes = ("JobStatus", "JobUniverse", *OWNERS)
+    groups = _groups(schedd, IDLE.replace("JobStatus == 1", "member(JobStatus, {2, 6, 7})"), attributes)
+    return [{**plain(group, OWNERS), RUNNING: int(group["JobCount"])} for group in groups]
 
 
 def join_autoclusters(counted: Iterable[Any], clusters: Mapping[int, Any]) -> list[Any] | None:
@@ -102,13 +165,14 @@ def _read_one_by_one(schedd: Any) -> list[Any]:
     return jobs
 
 
-def _query_owner(schedd: Any, owner: str, jobs: int, asked: Sequence[str]) -> list[dict[str, Any]]:
+def _query_owner(schedd: Any, owner: str, jobs: int, wish: Wish) -> list[dict[str, Any]]:
     import classad2
     import htcondor2
 
     theirs = f"({IDLE}) && Owner =?= {classad2.quote(owner)}"
     try:
-        return [_read_group(group, asked) for group in _groups(schedd, theirs, [*GROUP_BY, *asked, "Owner"])]
+        groups = _groups(schedd, theirs, list(dict.fromkeys([*GROUP_BY, *wish.more, "Owner"])))
+        return [_read_group(group, wish) for group in groups]
     except htcondor2.HTCondorException:
         _groups(schedd, theirs, OWNED)  # raises, if it is the schedd that fails
         return [{"JobCount": jobs, UNREADABLE: owner}]
@@ -121,12 +185,13 @@ def _groups(schedd: Any, constraint: str, attributes: Sequence[str]) -> Any:
     return schedd.query(constraint, list(attributes), opts=htcondor2.QueryOpt.GroupBy)
 
 
-def _read_group(group: Any, asked: Sequence[str]) -> dict[str, Any]:
+def _read_group(group: Any, wish: Wish) -> dict[str, Any]:
     return {
-        **plain(group, (*GROUP_BY, "JobCount")),
+        **plain(group, (*GROUP_BY, "JobCount", *(OWNERS if wish.owners else ()))),
         "Requirements": str(group.lookup("Requirements")) if "Requirements" in group else "undefined",
         "Text": _texts(group),
-        "Ad": shape_ad(group, asked),
+        "Ad": shape_ad(group, wish.asked),
+        **({NEGOTIATED: bool(_autocluster(group))} if wish.negotiated else {}),
     }
 
 

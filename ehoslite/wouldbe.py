@@ -14,7 +14,10 @@ from ehoslite.booting import keys_of
 from ehoslite.model import Flavor, Resources, Sample
 
 # The name that stands for that of a node to come, in what it advertises.
-NOBODY = "ehos-node-to-come"
+NOBODY = "ehos-pool-00000000"
+
+# What is another on each node, and so not certain of any.
+NAMED = {"Machine": f'"{NOBODY}"', "Name": f'"slot1@{NOBODY}"', "EhosNode": f'"{NOBODY}"'}
 
 # What changes while a node runs, or is another on each node: it says nothing of the next node of its flavor.
 PASSING = re.compile(
@@ -23,7 +26,7 @@ PASSING = re.compile(
     r"|Keyboard|Last|LoadAvg|Monitor|MyAddress|MyCurrentTime|MyType|NewDSlot|NextFetch|Num(DynamicSlots|Pids)|Offline"
     r"|Private|Public|Recent|Remote|Retirement|StartdIpAddr|StarterAbility|SubnetMask|TargetType|TimeToLive"
     r"|Total(Backfill|Claim|CondorLoad|InUse|Job|LoadAvg|Time|VirtualMemory)|Unhibernate|Update|Utsname(Node|Version)"
-    r"|VirtualMemory|Wake|Ehos(Node|LeaseOver)$|Name$|Machine$|State$|Activity$|Slot(ID|TypeID)$)",
+    r"|VirtualMemory|Wake|EhosLeaseOver$|State$|Activity$|Slot(ID|TypeID)$)",
     re.IGNORECASE,
 )
 
@@ -68,12 +71,12 @@ def build_offer(flavor: Flavor, samples: Mapping[str, Sample], assumed: Mapping[
     sure = dict(flavor.promises) | of_flavor(flavor) | amounts(flavor.resources)
     certain = frozenset(one.lower() for one in (*sure, *AMOUNTS))
     if own in samples:
-        learned = read_attributes(samples[own].ad) | of_flavor(flavor)
+        learned = NAMED | read_attributes(samples[own].ad) | of_flavor(flavor)
         exact = samples[own].exact and now - samples[own].at <= SURE_FOR
         return Offer(name, learned, None if exact else certain)
     sibling = next((samples[key] for key in sorted(samples) if is_sibling(key, flavor)), None)
     seen = read_attributes(sibling.ad) if sibling else assumed
-    ad = {"Start": "true", "Requirements": "START && WithinResourceLimits"}
+    ad = NAMED | {"Start": "true", "Requirements": "START && WithinResourceLimits"}
     ad |= {name: text for name, text in seen.items() if not is_size(name)} | {"WithinResourceLimits": WITHIN_LIMITS}
     return Offer(name, ad | sure, certain)
 
@@ -106,9 +109,6 @@ def of_flavor(flavor: Flavor) -> dict[str, str]:
     return {
         "MyType": '"Machine"',
         "TargetType": '"Job"',
-        "Machine": f'"{NOBODY}"',
-        "Name": f'"slot1@{NOBODY}"',
-        "EhosNode": f'"{NOBODY}"',
         "EhosCloud": f'"{flavor.cloud}"',
         "EhosFlavor": f'"{flavor.name}"',
         "EhosLeaseOver": "false",
@@ -120,7 +120,8 @@ def of_flavor(flavor: Flavor) -> dict[str, str]:
 
 def keep_static(attributes: Iterable[tuple[str, str]], node: str, partitionable: bool) -> dict[str, str]:
     """What of a slot's ad the next node of its flavor will send too: without what passes, with all of its room free."""
-    kept = {name: text.replace(node, NOBODY) if node else text for name, text in attributes if not PASSING.match(name)}
+    other = f"{node.rpartition('-')[0]}-00000000"  # no node has this name, and it looks like one
+    kept = {name: text.replace(node, other) if node else text for name, text in attributes if not PASSING.match(name)}
     known = {name.lower(): text for name, text in kept.items()}
     if partitionable:
         kept |= {name: known[f"totalslot{name.lower()}"] for name in AMOUNTS if f"totalslot{name.lower()}" in known}

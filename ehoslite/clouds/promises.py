@@ -20,8 +20,8 @@ DEEPEST = 10
 
 
 def promises_of(settings: LocalCloudSettings | OpenStackCloudSettings) -> tuple[tuple[str, str], ...]:
-    """Name and expression of what STARTD_ATTRS names, and START, where the template gives them a value that needs no
-    node to be known. What stands in an `if` counts as not known."""
+    """Name and expression of what STARTD_ATTRS names, of START and of ARCH, where the template gives them a value for
+    which no node has to be known. What stands in an `if` counts as not known."""
     found = find_template(Path(settings.template))
     try:
         template = read_template(found) if found else {}
@@ -30,7 +30,7 @@ def promises_of(settings: LocalCloudSettings | OpenStackCloudSettings) -> tuple[
     macros = dict(_settings(template))
     named = " ".join(_expand(macros.get(which, ""), macros) for which in ("STARTD_ATTRS", "STARTD_EXPRS"))
     promised = {name: macros.get(name.upper(), "") for name in re.findall(r"\w+", named)}
-    promised["Start"] = macros.get("START", "")
+    promised |= {"Start": macros.get("START", ""), "Arch": f'"{macros["ARCH"]}"' if "ARCH" in macros else ""}
     known = ((name, _expand(text, macros)) for name, text in promised.items())
     return tuple(sorted((name, text) for name, text in known if text and "$" not in text and not TAG.search(text)))
 

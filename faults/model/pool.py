@@ -48,7 +48,7 @@ class PretendPool(pool.Pool):
     def _ads(self) -> list[dict[str, Any]]:
         return [{**ad, "LastHeardFrom": heard} for heard, ads in self.world.collector.values() for ad in ads]
 
-    def demand(self, schedds: Mapping[str, str]) -> Demand:
+    def demand(self, schedds: Mapping[str, str], _asked: Iterable[str] = ()) -> Demand:
         """The idle jobs of these schedds."""
         return self.effects.around("pool.demand", lambda: self._demand(schedds))
 

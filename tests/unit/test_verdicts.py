@@ -6,8 +6,9 @@ import pytest
 
 pytest.importorskip("htcondor2")
 
+from ehoslite.matching import Verdict
 from ehoslite.model import Flavor, Resources, Sample
-from ehoslite.verdicts import Job, Verdict, judge_offer, match_slots, parse_ad, split_clauses
+from ehoslite.verdicts import Job, judge_offer, match_slots, parse_ad, split_clauses
 from ehoslite.wouldbe import build_offer, keep_static, read_attributes, write_attributes
 
 FLAVOR = Flavor("here", "small", Resources(4, 8000, 10**7), recipe="r")
@@ -69,8 +70,7 @@ def test_what_is_true_of_a_built_slot(requirements: str) -> None:
     ],
 )
 def test_what_is_certainly_false_of_a_built_slot(clause: str) -> None:
-    job = {"Missing": "8"} if "Missing" in clause else {}
-    assert judge(f'TARGET.Arch == "X86_64" && {clause}', **job) == Verdict(False, (clause,), True)
+    assert judge(f'TARGET.Arch == "X86_64" && {clause}', Missing="8") == Verdict(False, (clause,), True)
 
 
 @pytest.mark.parametrize(
@@ -149,13 +149,13 @@ def test_what_passes_is_not_kept_and_all_room_is_free() -> None:
         "MyAddress": '"<127.0.0.1>"',
         "LastHeardFrom": "5",
         "HasDocker": "true",
-        "FileSystemDomain": '"ehos-x.nodes.ehos"',
+        "FileSystemDomain": '"ehos-lab-12345678.nodes.ehos"',
     }
-    kept = keep_static(seen.items(), "ehos-x", partitionable=True)
+    kept = keep_static(seen.items(), "ehos-lab-12345678", partitionable=True)
     assert kept["Cpus"] == "4"
     assert kept["Memory"] == "7800"
     assert kept["HasDocker"] == "true"
-    assert kept["FileSystemDomain"] == '"ehos-node-to-come.nodes.ehos"'
+    assert kept["FileSystemDomain"] == '"ehos-lab-00000000.nodes.ehos"'
     assert not {"State", "LoadAvg", "MyAddress", "LastHeardFrom"} & set(kept)
 
 
