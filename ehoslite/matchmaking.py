@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -21,6 +22,17 @@ def match(collector: Any, matching: Matching) -> Matched:
     samples = {**matching.samples, **{sample.key: sample for sample in learned}}
     verdicts = judge_flavors(list(jobs.values()), matching.flavors, samples, matching.now, until)
     return Matched(slots, verdicts, learned, min((len(one) for one in verdicts), default=len(jobs)))
+
+
+def explain(collector: Any, shape: str) -> list[tuple[tuple[str, ...], list[str]]]:
+    """For one shape the slots of the pool by what it fails of there, their free amounts included: clauses (none where
+    it runs) and names. Dynamic slots are their parents' matter."""
+    import htcondor2
+
+    job, found = Job(read_attributes(shape)), defaultdict(list)
+    for slot in collector.query(htcondor2.AdType.Startd, "DynamicSlot =!= True"):
+        found[judge_offer(job.ad, slot, None).clauses].append(str(slot.get("Name", "?")))
+    return sorted((clauses, sorted(names)) for clauses, names in found.items())
 
 
 def _ask_slots(collector: Any, jobs: Mapping[int, Job], asked: Sequence[str]) -> list[Any]:

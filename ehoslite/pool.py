@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -21,10 +22,10 @@ from ehoslite.asking import Unanswered, ask, ask_all
 from ehoslite.demand_settings import DemandSettings
 from ehoslite.errors import ActionFailed, AlreadyDraining, DrainOver, NotIdle, PoolUnreachable
 from ehoslite.matching import Matched, Matching
-from ehoslite.matchmaking import match
+from ehoslite.matchmaking import explain, match
 from ehoslite.model import Demand, Node, Slot
 from ehoslite.nodes import DRAIN_REASON
-from ehoslite.schedds import Wish, query_schedd
+from ehoslite.schedds import Wish, find_job, query_schedd
 from ehoslite.serving import Served, read_served
 from ehoslite.settings import CondorSettings
 
@@ -57,6 +58,7 @@ class Pool:
             self.environment["CONDOR_CONFIG"] = str(settings.config)
         self._collectors: tuple[str, ...] = ("",)  # the configured one; their addresses when they are several
         self._start_asks = StartAsks()
+        self._asked_of_jobs: tuple[str, ...] = ()
         self._has_slots = False
 
     def why_passive(self, pool: str) -> str:
@@ -90,8 +92,8 @@ class Pool:
         """The idle jobs of these schedds, each asked on its own; those that do not answer are named in `silent`. Jobs
         that differ in an attribute that some slot's START asks for, or that is `asked` here, are two shapes."""
         negotiated = self.serving.negotiated_only and self._has_slots
-        attributes = tuple(sorted({name.lower() for name in (*self._start_asks.of_jobs, *asked)}))
-        wish = Wish(attributes, bool(self.serving.caps), negotiated, self.serving.factory_ahead)
+        self._asked_of_jobs = tuple(sorted({name.lower() for name in (*self._start_asks.of_jobs, *asked)}))
+        wish = Wish(self._asked_of_jobs, bool(self.serving.caps), negotiated, self.serving.factory_ahead)
         schedds_asked = {name: self._in_child(query_schedd, ad, wish) for name, ad in schedds.items()}
         return read_served(ask_all(schedds_asked, self._patience()), Served(self.serving.caps, negotiated))
 
@@ -102,6 +104,21 @@ class Pool:
         answers: list[Matched] = _answered(self._ask_collectors(match, asked))
         slots = {name: mask for answer in reversed(answers) for name, mask in answer.slots.items()}
         return replace(answers[0], slots=slots)
+
+    def explain(self, shape: str) -> list[tuple[tuple[str, ...], list[str]]]:
+        """What a shape fails of on the slots of the pool: clauses, and the slots. Raises PoolUnreachable."""
+        found: defaultdict[tuple[str, ...], set[str]] = defaultdict(set)
+        for answer in _answered(self._ask_collectors(explain, shape)):
+            for clauses, names in answer:
+                found[clauses].update(names)
+        return sorted((clauses, sorted(names)) for clauses, names in found.items())
+
+    def find_job(self, schedds: Mapping[str, str], cluster: int, proc: int | None) -> dict[str, Any]:
+        """What each of these schedds knows of this job (schedds.find_job), by schedd; an Unanswered stands for one that
+        does not answer. Those that do not have the job are left out."""
+        wish = Wish(self._asked_of_jobs, owners=True)
+        asked = {name: self._in_child(find_job, ad, cluster, proc, wish) for name, ad in schedds.items()}
+        return {name: answer for name, answer in ask_all(asked, self._patience()).items() if answer is not None}
 
     def slots_of(self, nodes: Iterable[Node]) -> dict[str, tuple[Slot, ...]]:
         """The slots of these nodes as the collector knows them now, by node id. Raises PoolUnreachable."""

@@ -36,6 +36,12 @@ FACTORY = (
     *("TotalSubmitProcs", "JobsPresent", "JobsRunning"),
 )
 
+# What a person wants to hear of one job.
+TELLING = (
+    *("ClusterId", "ProcId", "JobStatus", "JobUniverse", "QDate", "EnteredCurrentStatus", "HoldReason", "RemoteHost"),
+    *("LastRejMatchReason", "LastRejMatchTime"),
+)
+
 # An autocluster that tells these tells all that GROUP_BY would; in a pool of static slots alone it may not.
 TOLD = ("RequestCpus", "RequestMemory", "RequestDisk", "Requirements")
 
@@ -163,6 +169,21 @@ def _read_one_by_one(schedd: Any) -> list[Any]:
     for job in jobs:
         job["JobCount"] = 1
     return jobs
+
+
+def find_job(ad: str, cluster: int, proc: int | None, wish: Wish) -> dict[str, Any] | None:
+    """What the schedd with this ad knows of a job, as of a group of one, with what states it is in; of a whole cluster
+    its first job, an idle one if there is any. None if there is no such job."""
+    import classad2
+    import htcondor2
+
+    schedd = htcondor2.Schedd(classad2.ClassAd(ad))
+    which = f"ClusterId == {cluster}" + (f" && ProcId == {proc}" if proc is not None else "")
+    jobs = sorted(schedd.query(which, []), key=lambda job: (job.eval("JobStatus") != 1, job.eval("ProcId")))
+    if not jobs:
+        return None
+    jobs[0]["JobCount"] = 1
+    return {**plain(jobs[0], TELLING), **_read_group(jobs[0], wish)}
 
 
 def _query_owner(schedd: Any, owner: str, jobs: int, wish: Wish) -> list[dict[str, Any]]:

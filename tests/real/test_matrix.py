@@ -1,6 +1,7 @@
 """What we say of job shapes and flavors, and what the real negotiator, schedd and startds do: the same in every cell.
 
-Each shape is put to the pool once for each flavor, bound to it by a clause of its own, and may start on an empty node.
+Each shape is put to the pool once for each flavor, bound to it by a clause of its own. Several run on a node side by
+side, so no shape asks for a node that is partly used; in the end each has run, or has been refused by empty nodes.
 """
 
 from __future__ import annotations
@@ -57,6 +58,9 @@ FLAVORS = {
     "arm": (flavor("small", 1, 1024, 4096), flavor("mid", 4, 4096, 8192), flavor("store", 1, 512, 40960)),
 }
 
+# A partitionable slot whose last job has gone may show this a moment later than its dynamic slot.
+USED = "DynamicSlot =?= true || Cpus != TotalSlotCpus"
+
 ANY_ARCH = '(TARGET.Arch == "X86_64" || TARGET.Arch == "AARCH64")'
 
 REQUIREMENTS = [
@@ -112,7 +116,7 @@ REQUIREMENTS = [
     "undefined",
     'error || TARGET.Site == "north"',
     'TARGET.Site == "north" || error',
-    "ifThenElse(TARGET.Cpus > 1, TARGET.Memory > 2000, TARGET.Memory < 1000)",
+    "ifThenElse(TARGET.TotalCpus > 1, TARGET.TotalMemory > 2000, TARGET.TotalMemory < 1000)",
     'versionGE(split(TARGET.CondorVersion)[1], "9.0.0")',
     "MY.Missing =?= undefined && MY.Wish == TARGET.Site",
     "TARGET.Memory >= 2 * RequestMemory",
@@ -193,8 +197,7 @@ def write_cloud(folder: Path, name: str) -> dict[str, Any]:
     """The options of this cloud, and its template."""
     start, more = TEMPLATES[name]
     text = (CHECKOUT / "cloud-init" / "execute.yaml").read_text()
-    # A schedd gives a claim that it has to its next job that fits into the dynamic slot, whoever would fit the node.
-    lines = "".join(f"      {line}\n" for line in [*more.splitlines(), f"START = {start}", "CLAIM_WORKLIFE = 0"])
+    lines = "".join(f"      {line}\n" for line in [*more.splitlines(), f"START = {start}"])
     template = folder / f"{name}.yaml"
     template.write_text(text.replace("      START = True\n", lines, 1))
     return {
@@ -222,6 +225,8 @@ def submit(stand: Stand, bound: bool) -> None:
         } | lines
         own = f"({given.pop('requirements')}) && (MY.Cell >= 0)"
         if bound:
+            # A schedd gives a claim that is free again to any job that fits the dynamic slot, whatever the node is.
+            own += " && TARGET.PartitionableSlot"
             own += " && (TARGET.EhosCloud == MY.CellCloud && TARGET.EhosFlavor == MY.CellFlavor)"
         given |= {"requirements": own, "my.Cell": str(number)}
         given.setdefault("request_gpus", "")
@@ -288,7 +293,7 @@ def what_the_pool_does(stand: Stand) -> set[tuple[int, str]]:
 
     def is_calm() -> bool:
         running = stand.pool.queue("JobStatus != 1", ["ClusterId"])
-        return not running and not stand.pool.machines(["Name"], "DynamicSlot") and bool(idle())
+        return not running and not stand.pool.machines(["Name"], USED) and bool(idle())
 
     def is_settled() -> bool:
         wait_until(is_calm, 60, "a moment at which no job runs")
