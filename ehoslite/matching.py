@@ -12,7 +12,8 @@ from dataclasses import dataclass, field, replace
 
 from ehoslite.booting import keys_of
 from ehoslite.memory import Memory
-from ehoslite.model import CloudView, Flavor, Misfit, Sample, Shape, Slot, World
+from ehoslite.model import CloudView, Flavor, Resources, Shape, Slot, World
+from ehoslite.samples import Misfit, Sample
 
 # Names in an expression that stand for an attribute of the other ad: those of functions and behind MY are none.
 REFERENCE = re.compile(r"(?<![\w.])(?:TARGET\.)?([A-Za-z_]\w*)(?!\w)(?!\s*[(.])", re.IGNORECASE)
@@ -150,9 +151,10 @@ def with_learned_sizes(clouds: tuple[CloudView, ...], samples: Mapping[str, Samp
 def with_learned_size(flavor: Flavor, samples: Mapping[str, Sample]) -> Flavor:
     """The flavor with what a startd on it really offers; quotas count what they counted before."""
     sample = samples.get(keys_of(flavor)[0])
-    if sample is None or not sample.exact or sample.size.cpus <= 0:
+    if sample is None or not sample.exact or sample.cpus <= 0:
         return flavor
-    return replace(flavor, resources=sample.size, quota_memory=flavor.counted_memory, quota_cpus=flavor.counted_cpus)
+    size = Resources(sample.cpus, sample.memory, sample.disk, sample.gpus)
+    return replace(flavor, resources=size, quota_memory=flavor.counted_memory, quota_cpus=flavor.counted_cpus)
 
 
 def _with_verdicts(

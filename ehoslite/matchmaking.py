@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ehoslite.matching import Matched, Matching, Verdict, Wanted
-from ehoslite.model import Flavor, Sample
+from ehoslite.model import Flavor
+from ehoslite.samples import Sample
 from ehoslite.verdicts import Job, judge_offer, match_slots, parse_ad
 from ehoslite.wouldbe import LONGEST_SAMPLE, build_offer, keep_static, read_attributes, write_attributes
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from ehoslite.model import Sample
+from ehoslite.samples import Sample
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from ehoslite.samples import Misfit, Sample
+
 UNLIMITED = 10**15
 
 
@@ -200,16 +202,6 @@ class Slot:
 
 
 @dataclass(frozen=True, slots=True)
-class Misfit:
-    """Why a shape cannot run on a flavor: the clauses that fail, of its Requirements or of the node's START. Where
-    `surely` is not set, the flavor's nodes have not been seen yet, and one may be tried."""
-
-    flavor: str
-    clauses: tuple[str, ...]
-    surely: bool = True
-
-
-@dataclass(frozen=True, slots=True)
 class Shape:
     """Idle jobs that ask for the same, summed over the schedds. `ad` holds what matching needs of them as a ClassAd.
 
@@ -243,27 +235,6 @@ class Unreadable:
 
     count: int
     what: str
-
-
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """What a node of a flavor really advertised: the attributes that its next one will have too, as a ClassAd. `key`
-    names the flavor as booting.py does, `at` is when it was seen. One whose node may be of another recipe is not
-    `exact`: what it lacks is not known to be missing. `size` is empty where the node has several static slots."""
-
-    key: str
-    at: float
-    ad: str
-    exact: bool = True
-    cpus: float = 0.0
-    memory: float = 0.0
-    disk: float = 0.0
-    gpus: float = 0.0
-
-    @property
-    def size(self) -> Resources:
-        """The whole of its partitionable slot."""
-        return Resources(self.cpus, self.memory, self.disk, self.gpus)
 
 
 @dataclass(frozen=True, slots=True)

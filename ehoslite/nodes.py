@@ -8,7 +8,8 @@ from dataclasses import replace
 
 from ehoslite.booting import keys_of, note_joined
 from ehoslite.memory import Intent, Memory, Remembered
-from ehoslite.model import CondorState, Flavor, Node, Resources, Sample, Server, Slot, VmState, World
+from ehoslite.model import CondorState, Flavor, Node, Resources, Server, Slot, VmState, World
+from ehoslite.samples import Sample
 from ehoslite.settings import Settings
 
 # Every drain of ours carries this reason, so that a drain by an administrator is told from ours and left alone.

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from ehoslite.errors import AlreadyRunning, Fault, FixConfiguration, NotRecorded
 from ehoslite.memory import Boots, Intent, Memory, Remembered
-from ehoslite.model import Sample
+from ehoslite.samples import Sample
 from ehoslite.settings import RecordSettings
 
 if TYPE_CHECKING:

@@ -11,7 +11,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from ehoslite.booting import keys_of
-from ehoslite.model import Flavor, Resources, Sample
+from ehoslite.model import Flavor, Resources
+from ehoslite.samples import Sample
 
 # The name that stands for that of a node to come, in what it advertises.
 NOBODY = "ehos-pool-00000000"
