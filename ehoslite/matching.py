@@ -104,7 +104,8 @@ def what_to_learn(world: World, memory: Memory) -> tuple[Wanted, ...]:
     flavors = {(flavor.cloud, flavor.name): flavor for flavor in offered(world)}
     best: dict[str, tuple[bool, float, Wanted]] = {}
     for server in (server for cloud in world.clouds for server in cloud.servers):
-        flavor, seen = flavors.get((server.cloud, server.flavor)), memory.nodes.get(server.node)
+        flavor = flavors.get((server.cloud, server.flavor))
+        seen = memory.nodes.get(server.node) or memory.intents.get(server.node)
         if flavor is None or server.node not in slots:
             continue
         key, exact = keys_of(flavor)[0], seen is not None and seen.recipe == flavor.recipe

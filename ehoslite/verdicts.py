@@ -46,7 +46,7 @@ def parse(text: str) -> Any:
 
 def judge_offer(job: Any, slot: Any, certain: frozenset[str] | None) -> Verdict:
     """The verdict on one shape and one would-be slot, both as ClassAds; `certain` as in Offer."""
-    if job.symmetricMatch(slot):
+    if job.symmetricMatch(slot) and ("Requirements" not in job or is_true("Requirements", job, slot)):
         return Verdict(True)
     asked = failing_clauses("Requirements", job, slot)
     offered = failing_clauses("Requirements", slot, job)
@@ -88,12 +88,35 @@ def is_literal(ad: Any, name: str) -> bool:
 
 
 def is_true(clause: str, mine: Any, target: Any) -> bool:
-    """Whether a clause is true, as the negotiator takes it: a number other than 0 is true too."""
-    value = parse(clause).eval(mine, target)
+    """Whether a clause is true, as the negotiator takes it: a number other than 0 is true too. It inlines the job's own
+    attributes first, by which values come before what asks the slot: `TARGET.Site == "north" || error` is an error to
+    it, though plain evaluation, by which startds and schedds judge, ends at the first part (measured, HTCondor 23.9.6).
+    """
+    expression = parse(mine_text(clause, mine))
+    return truth(expression, mine, target) and truth(inline(expression, mine), mine, target)
+
+
+def mine_text(clause: str, mine: Any) -> str:
+    """The clause, or what it is the name of."""
+    return str(mine.lookup(clause)) if clause.isidentifier() and clause in mine else clause
+
+
+def inline(expression: Any, mine: Any) -> Any:
+    """The expression with all that its own ad tells put in; a plain value where nothing else is asked."""
+    try:
+        return mine.flatten(expression)
+    except (ValueError, RuntimeError):  # expressions that name each other in a circle
+        return expression
+
+
+def truth(expression: Any, mine: Any, target: Any) -> bool:
+    """Whether an expression, or a value, is true."""
+    value = expression.eval(mine, target) if hasattr(expression, "eval") else expression
     return value is True or (type(value) in (int, float) and value != 0)
 
 
-def split_clauses(text: str) -> list[str]:
+@lru_cache(maxsize=10_000)
+def split_clauses(text: str) -> tuple[str, ...]:
     """The parts of an expression between its top-level &&, without the brackets around them."""
     text = strip_brackets(text.strip())
     parts, depth, begin, quote, position = [], 0, 0, "", 0
@@ -109,14 +132,14 @@ def split_clauses(text: str) -> list[str]:
         elif letter in ")]}":
             depth -= 1
         elif depth == 0 and (text.startswith("||", position) or (letter == "?" and text[position - 1] != "=")):
-            return [text]  # weaker than &&, so this is one clause
+            return (text,)  # weaker than &&, so this is one clause
         elif depth == 0 and text.startswith("&&", position):
             parts.append(text[begin:position])
             begin, position = position + 2, position + 1
         position += 1
     if not parts:
-        return [text]
-    return [clause for part in [*parts, text[begin:]] for clause in split_clauses(part)]
+        return (text,)
+    return tuple(clause for part in [*parts, text[begin:]] for clause in split_clauses(part))
 
 
 def strip_brackets(text: str) -> str:
@@ -144,13 +167,13 @@ class Job:
         # A job that does not say what it requires is as one that requires undefined: it runs nowhere.
         text = COMPARED.sub("true", attributes.get("Requirements", "undefined"))
         self.needs = parse(text)
+        self.inlined = inline(self.needs, self.ad)
         outside = outside_references(self.ad, self.needs, text)
         self.asks = frozenset(name for scope, name in outside if scope != "my")
 
     def runs_on(self, slot: Any) -> bool:
         """Whether job and slot want each other, amounts aside."""
-        value = self.needs.eval(self.ad, slot)
-        if value is not True and not (type(value) in (int, float) and value != 0):
+        if not (truth(self.needs, self.ad, slot) and truth(self.inlined, self.ad, slot)):
             return False
         return "Start" not in slot or is_true("Start", slot, self.ad)
 
@@ -163,10 +186,11 @@ def match_slots(jobs: Mapping[int, Job], slots: Iterable[Any], asked: Iterable[s
     ads = {str(slot["Name"]): slot for slot in slots if "Name" in slot}
     groups: defaultdict[frozenset[str], list[int]] = defaultdict(list)
     for number, job in jobs.items():
-        groups[job.asks].append(number)
+        groups[job.asks | {"start", *(name.lower() for name in asked)}].append(number)
+    columns = {name: [_text(ad, name) for ad in ads.values()] for name in sorted(frozenset().union(*groups))}
     found = dict.fromkeys(ads, 0)
     for asks, numbers in groups.items():
-        for alike in _alike(ads, sorted({"start", *asks, *(name.lower() for name in asked)})):
+        for alike in _alike(list(ads), [columns[name] for name in sorted(asks)]):
             slot = ads[alike[0]]
             mask = sum(1 << number for number in numbers if jobs[number].runs_on(slot))
             for name in alike if mask else ():
@@ -174,9 +198,16 @@ def match_slots(jobs: Mapping[int, Job], slots: Iterable[Any], asked: Iterable[s
     return found
 
 
-def _alike(ads: Mapping[str, Any], attributes: Sequence[str]) -> list[list[str]]:
-    """The names of slots that have the same under all these attributes."""
+def _text(ad: Any, name: str) -> str:
+    try:
+        return str(ad.lookup(name))
+    except KeyError:
+        return ""
+
+
+def _alike(names: Sequence[str], columns: Sequence[Sequence[str]]) -> list[list[str]]:
+    """The names of slots that have the same in all these columns."""
     found: defaultdict[tuple[str, ...], list[str]] = defaultdict(list)
-    for name, ad in ads.items():
-        found[tuple(str(ad.lookup(one)) if one in ad else "" for one in attributes)].append(name)
+    for name, row in zip(names, zip(*columns, strict=True), strict=True):
+        found[row].append(name)
     return list(found.values())

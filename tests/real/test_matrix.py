@@ -197,6 +197,8 @@ def write_cloud(folder: Path, name: str) -> dict[str, Any]:
     """The options of this cloud, and its template."""
     start, more = TEMPLATES[name]
     text = (CHECKOUT / "cloud-init" / "execute.yaml").read_text()
+    # A schedd would start jobs on what is left of a claimed slot by itself, and it judges Requirements less strictly.
+    more += "\nCLAIM_PARTITIONABLE_LEFTOVERS = False"
     lines = "".join(f"      {line}\n" for line in [*more.splitlines(), f"START = {start}"])
     template = folder / f"{name}.yaml"
     template.write_text(text.replace("      START = True\n", lines, 1))

@@ -18,7 +18,7 @@ def why(stand: Stand, *words: str) -> Finished:
 
 
 def test_why_a_job_waits(make_stand: MakeStand) -> None:
-    stand = make_stand(flavors=(SMALL, LARGE))
+    stand = make_stand(flavors=(SMALL, LARGE), scaling={"idle_timeout": 600})
     cluster = stand.pool.submit(memory=2000, extra={"requirements": "TARGET.HasDocker is true && TARGET.Memory > 500"})
     before = why(stand, "job", f"{cluster}.0")
     assert (before.code, before.err) == (0, "")

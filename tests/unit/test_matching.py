@@ -21,7 +21,7 @@ from ehoslite.matching import (
     what_to_match,
     with_matches,
 )
-from ehoslite.memory import Memory
+from ehoslite.memory import Intent, Memory
 from ehoslite.model import CloudView, Flavor, Resources, Room, Shape, Slot, World
 from ehoslite.nodes import remember
 from ehoslite.observe import evaluate
@@ -206,6 +206,12 @@ def test_the_newest_node_teaches() -> None:
 
 def test_a_node_of_todays_recipe_teaches_best() -> None:
     assert learn(remembered("n1", recipe="today"), remembered("n2", recipe="old")) == [("n1", True)]
+
+
+def test_a_node_that_has_just_joined_teaches_by_its_intent() -> None:
+    seen = world([server("n1")], [slot("n1")], flavors=[OF_TODAY])
+    past = Memory(intents={"n1": Intent("n1", "here", "small", 1.0, recipe="today")})
+    assert [one.exact for one in what_to_learn(seen, past)] == [True]
 
 
 def test_nodes_of_another_recipe_do_not_replace_what_is_certain() -> None:

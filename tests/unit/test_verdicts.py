@@ -121,6 +121,24 @@ def test_requests_that_are_expressions() -> None:
     assert not judge(asked, LEARNED, RequestMemory="RequestCpus * 7900").runs
 
 
+@pytest.mark.parametrize(
+    ("requirements", "runs"),
+    [
+        ("TARGET.HasDocker || error", False),
+        ("error || TARGET.HasDocker", False),
+        ("TARGET.HasDocker || undefined", True),
+        ("undefined && TARGET.HasDocker && true", False),
+        ("TARGET.HasDocker && (false || true)", True),
+        ("2", True),
+        ("TARGET.Cpus - 4", False),
+    ],
+)
+def test_what_the_negotiator_takes_for_true(requirements: str, runs: bool) -> None:
+    """By the matrix on the real one: it inlines what the job's ad tells, which brings values to the front."""
+    assert judge(requirements, LEARNED).runs is runs
+    assert found(requirements, HasDocker="true", Cpus="4")["plain"] == runs
+
+
 def test_a_sibling_teaches_what_is_not_a_matter_of_size() -> None:
     key = "here/other/r"
     samples = {key: Sample(key, 0.0, write_attributes(LEARNED))}
@@ -183,7 +201,7 @@ def test_attributes_are_written_and_read() -> None:
     ],
 )
 def test_clauses(text: str, clauses: list[str]) -> None:
-    assert split_clauses(text) == clauses
+    assert split_clauses(text) == tuple(clauses)
 
 
 def test_expressions_that_name_each_other_end() -> None:
