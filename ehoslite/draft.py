@@ -144,16 +144,15 @@ def spaces(
         if slot.name not in ours and has_room(slot)
     ]
     for node in nodes:
+        flavor = flavors.get((node.cloud, node.flavor))
+        ilk = flavor.ilk if flavor else 0
         if policies.is_serving(node):
             rank = Rank.EMPTY if node.condor_state is CondorState.IDLE else Rank.PARTLY_USED
             found += [Space(rank, slot.free, node.id, slot.ilk) for slot in node.slots if has_room(slot)]
         elif node.id in joining:
-            flavor = flavors.get((node.cloud, node.flavor))
-            found.append(Space(Rank.BOOTING, node.resources, node.id, flavor.ilk if flavor else 0))
-        elif policies.can_be_taken_back(node):
-            found += [
-                Space(Rank.DRAINING, slot.free, node.id, slot.ilk) for slot in node.slots if slot.kind != "Dynamic"
-            ]
+            found.append(Space(Rank.BOOTING, node.resources, node.id, ilk))
+        elif policies.can_be_taken_back(node):  # its START is gone until it is, so its flavor speaks
+            found += [Space(Rank.DRAINING, slot.free, node.id, ilk) for slot in node.slots if slot.kind != "Dynamic"]
     return found
 
 

@@ -99,7 +99,8 @@ def what_to_learn(world: World, memory: Memory) -> tuple[Wanted, ...]:
     there is any, one that is certainly made of today's recipe."""
     slots: dict[str, Slot] = {}
     for slot in world.slots:
-        if slot.node and slot.kind != "Dynamic" and not slot.unreadable:
+        takes_jobs = slot.accepts_jobs and not slot.draining and slot.state != "Drained"  # else START is gone, or false
+        if slot.node and slot.kind != "Dynamic" and takes_jobs and not slot.unreadable:
             slots.setdefault(slot.node, slot)
     flavors = {(flavor.cloud, flavor.name): flavor for flavor in offered(world)}
     best: dict[str, tuple[bool, float, Wanted]] = {}

@@ -220,9 +220,24 @@ def test_nodes_of_another_recipe_do_not_replace_what_is_certain() -> None:
     assert learn(known=Sample(key, 1.0, "x", exact=False)) == [("n3", False)]
 
 
-def test_dynamic_and_unreadable_slots_teach_nothing() -> None:
-    taught = (slot("n1"), replace(slot("n2"), kind="Dynamic"), replace(slot("n3"), unreadable=True))
-    assert learn(slots=taught) == [("n1", False)]
+@pytest.mark.parametrize(
+    "changed",
+    [{"kind": "Dynamic"}, {"unreadable": True}, {"draining": True}, {"state": "Drained"}, {"accepts_jobs": False}],
+)
+def test_slots_that_do_not_take_jobs_teach_nothing(changed: dict[str, Any]) -> None:
+    """A startd that drains advertises no START."""
+    assert learn(slots=(slot("n1"), replace(slot("n3"), **changed))) == [("n1", False)]
+    assert learn(slots=(slot("n1"), slot("n3"))) == [("n3", False)]
+
+
+def test_a_draining_node_is_taken_back_for_what_runs_on_its_flavor() -> None:
+    drained = slot("n1", "Drained")
+    seen = world([server("n1")], [drained], [shape(1)])
+    past = memory(remembered("n1", joined=NOW - 100))
+    verbs = [verb for verb, _, _ in acts(decide(judged(seen, slots={drained.name: 0}), past))]
+    assert verbs == ["undrain"]
+    verbs = [verb for verb, _, _ in acts(decide(judged(seen, small=NO, slots={drained.name: 1}), past))]
+    assert verbs == ["create", "delete"]
 
 
 def test_a_flavor_is_as_large_as_its_nodes_have_shown() -> None:

@@ -141,9 +141,11 @@ def test_what_the_negotiator_takes_for_true(requirements: str, runs: bool) -> No
 
 def test_a_sibling_teaches_what_is_not_a_matter_of_size() -> None:
     key = "here/other/r"
-    samples = {key: Sample(key, 0.0, write_attributes(LEARNED))}
+    gpus = {"GPUs": "2", "TotalGPUs": "2", "CUDACapability": "8.0", "DetectedCpus": "64"}
+    samples = {key: Sample(key, 0.0, write_attributes(LEARNED | gpus))}
     ad = build_offer(FLAVOR, samples, ASSUMED, 0.0).ad
     assert (ad["OpSysMajorVer"], ad["Memory"], ad["HasDocker"]) == ("12", "8000", "true")
+    assert not set(gpus) & set(ad)
     other = {"there/other/r": Sample("there/other/r", 0.0, write_attributes(LEARNED))}
     assert "OpSysMajorVer" not in build_offer(FLAVOR, other, ASSUMED, 0.0).ad
 
