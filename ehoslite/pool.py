@@ -59,7 +59,7 @@ class Pool:
         self._collectors: tuple[str, ...] = ("",)  # the configured one; their addresses when they are several
         self._start_asks = StartAsks()
         self._asked_of_jobs: tuple[str, ...] = ()
-        self._has_slots = False
+        self._has_slots = True
 
     def why_passive(self, pool: str) -> str:
         """Why this machine is not the one whose passes act now; empty if it is. Raises PoolUnreachable."""
@@ -93,7 +93,8 @@ class Pool:
         that differ in an attribute that some slot's START asks for, or that is `asked` here, are two shapes."""
         negotiated = self.serving.negotiated_only and self._has_slots
         self._asked_of_jobs = tuple(sorted({name.lower() for name in (*self._start_asks.of_jobs, *asked)}))
-        wish = Wish(self._asked_of_jobs, bool(self.serving.caps), negotiated, self.serving.factory_ahead)
+        ahead, capped = self.serving.factory_ahead, bool(self.serving.caps)
+        wish = Wish(self._asked_of_jobs, capped, negotiated, ahead, self._has_slots)
         schedds_asked = {name: self._in_child(query_schedd, ad, wish) for name, ad in schedds.items()}
         return read_served(ask_all(schedds_asked, self._patience()), Served(self.serving.caps, negotiated))
 

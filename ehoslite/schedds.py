@@ -57,12 +57,14 @@ OF_GROUP = {"id", "jobids", "jobcount", "autoclusterid", "jobstatus", "minhosts"
 @dataclass(frozen=True, slots=True)
 class Wish:
     """What of the jobs has to be known beside their shapes: the attributes `asked` by the slots' START; their `owners`;
-    whether the negotiator has asked for them; and how far `ahead` factories are looked at (DemandSettings)."""
+    whether the negotiator has asked for them; how far `ahead` factories are looked at (DemandSettings); and whether the
+    pool has slots, without which there are no autoclusters."""
 
     asked: tuple[str, ...] = ()
     owners: bool = False
     negotiated: bool = False
     ahead: int = 0
+    slots: bool = True
 
     @property
     def more(self) -> list[str]:
@@ -90,6 +92,8 @@ def query_schedd(ad: str, wish: Wish = Wish()) -> list[dict[str, Any]]:
 
 def idle_groups(schedd: Any, wish: Wish) -> list[Any]:
     """The groups as ads with JobCount: by autocluster where that tells all, else by what GROUP_BY names."""
+    if not wish.slots:
+        return list(_groups(schedd, IDLE, [*GROUP_BY, *wish.more]))
     counted = list(_groups(schedd, IDLE, [*COUNTED_BY, *wish.more]))
     unknown = sum(int(group["JobCount"]) for group in counted if not _autocluster(group))
     joined = None

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
+from ehoslite import act
+from ehoslite.act import Hands
+from ehoslite.actions import Create, Reason
 from ehoslite.booting import keys_of
 from ehoslite.errors import PoolUnreachable
 from ehoslite.matching import (
@@ -252,6 +257,19 @@ def test_a_flavor_is_as_large_as_its_nodes_have_shown() -> None:
 def test_a_flavor_is_not_as_large_as_a_doubtful_sample(changed: dict[str, Any]) -> None:
     sample = replace(Sample(KEY, NOW, "", cpus=1, memory=900, disk=9000), **changed)
     assert judged(world(shapes=[shape(1)]), samples=(sample,)).clouds[0].flavors[0].resources == SMALL.resources
+
+
+def test_what_a_node_is_made_of_is_intended_and_remembered() -> None:
+    hands = cast(Hands, SimpleNamespace(settings=settings(), chance=random.Random(1)))
+    ((intent, _),) = act._intend([Create(OF_TODAY, Reason("demand", ""))], Memory(), hands, 1.0)  # noqa: SLF001
+    assert intent.recipe == "today"
+    past = Memory(intents={"n1": replace(intent, node="n1")})
+    assert remember(past, world([server("n1")]), settings()).nodes["n1"].recipe == "today"
+
+
+def test_samples_outlive_the_acts_of_a_pass() -> None:
+    samples = {KEY: Sample(KEY, 1.0, "")}
+    assert act._settled(Memory(samples=samples), ()).samples == samples  # noqa: SLF001
 
 
 def test_samples_are_remembered_while_their_flavor_is_there() -> None:

@@ -66,6 +66,12 @@ def test_an_empty_queue_is_asked_once() -> None:
     assert schedd.asked == ["counted"]
 
 
+def test_a_pool_without_slots_has_no_autoclusters_and_is_asked_once() -> None:
+    schedd = FakeSchedd([counted(3, None)], [], WHOLE)
+    assert summary(idle_groups(schedd, Wish(slots=False))) == [(99, 100)]
+    assert schedd.asked == ["whole"]
+
+
 @pytest.mark.parametrize("clusters", [[], [ONE], [ONE, ad(AutoClusterId=2, RequestMemory=200)]])
 def test_autoclusters_that_do_not_tell_all_lead_to_the_whole(clusters: list[Any]) -> None:
     schedd = FakeSchedd([counted(3, 1), counted(4, 2)], clusters, WHOLE)

@@ -139,6 +139,12 @@ def test_what_the_negotiator_takes_for_true(requirements: str, runs: bool) -> No
     assert found(requirements, HasDocker="true", Cpus="4")["plain"] == runs
 
 
+def test_the_clause_that_no_startd_takes_for_true_is_named() -> None:
+    """Inlined, it would be true; startds and schedds do not inline."""
+    clause = "undefined && TARGET.HasDocker && true || false"
+    assert judge(f"TARGET.Cpus > 0 && ({clause})", LEARNED).clauses == (clause,)
+
+
 def test_a_sibling_teaches_what_is_not_a_matter_of_size() -> None:
     key = "here/other/r"
     gpus = {"GPUs": "2", "TotalGPUs": "2", "CUDACapability": "8.0", "DetectedCpus": "64"}
