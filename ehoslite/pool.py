@@ -36,6 +36,9 @@ ONLY_IF_IDLE = 'State == "Unclaimed" || State == "Owner"'
 # What of query_timeout evaluating may take, so that what it found is told before the time is over.
 MATCHING_SHARE = 0.7
 
+# So begin the attributes of our nodes; their START asks for one without saying whose, and no job has it.
+OURS = "ehos"
+
 NODE_RIGHTS = ("READ", "ADVERTISE_STARTD", "ADVERTISE_MASTER")
 
 Remaining = Callable[[], float]
@@ -92,7 +95,8 @@ class Pool:
         """The idle jobs of these schedds, each asked on its own; those that do not answer are named in `silent`. Jobs
         that differ in an attribute that some slot's START asks for, or that is `asked` here, are two shapes."""
         negotiated = self.serving.negotiated_only and self._has_slots
-        self._asked_of_jobs = tuple(sorted({name.lower() for name in (*self._start_asks.of_jobs, *asked)}))
+        names = {name.lower() for name in (*self._start_asks.of_jobs, *asked)}
+        self._asked_of_jobs = tuple(sorted(name for name in names if not name.startswith(OURS)))
         ahead, capped = self.serving.factory_ahead, bool(self.serving.caps)
         wish = Wish(self._asked_of_jobs, capped, negotiated, ahead, self._has_slots)
         schedds_asked = {name: self._in_child(query_schedd, ad, wish) for name, ad in schedds.items()}

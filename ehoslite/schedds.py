@@ -24,7 +24,11 @@ IDLE = "JobStatus == 1 && (JobUniverse == 5 || JobUniverse == 10 || JobUniverse 
 OWNED = ("JobStatus", "JobUniverse", "Owner")
 
 # What the autocluster of a job need not tell of it: significant is what some startd or the job's Requirements name.
-COUNTED_BY = ("JobStatus", "JobUniverse", "AutoClusterId", "RequestGPUs", "MinHosts")
+# Each attribute costs a schedd with a million jobs some tenths of a second.
+COUNTED_BY = ("JobStatus", "JobUniverse", "AutoClusterId", "RequestGPUs")
+
+# The universe of jobs that run on several hosts at a time (MinHosts).
+PARALLEL = 11
 
 # Whose the jobs are: AcctGroup is the accounting group without the user.
 OWNERS = ("Owner", "AcctGroup")
@@ -95,6 +99,8 @@ def idle_groups(schedd: Any, wish: Wish) -> list[Any]:
     if not wish.slots:
         return list(_groups(schedd, IDLE, [*GROUP_BY, *wish.more]))
     counted = list(_groups(schedd, IDLE, [*COUNTED_BY, *wish.more]))
+    if any(group.eval("JobUniverse") == PARALLEL for group in counted):
+        counted = list(_groups(schedd, IDLE, [*COUNTED_BY, *wish.more, "MinHosts"]))
     unknown = sum(int(group["JobCount"]) for group in counted if not _autocluster(group))
     joined = None
     if unknown <= FEW and any(_autocluster(group) for group in counted):
@@ -148,7 +154,7 @@ def join_autoclusters(counted: Iterable[Any], clusters: Mapping[int, Any]) -> li
         if cluster is None or not all(name in cluster for name in TOLD):
             return None
         for name in cluster:
-            if name.lower() not in OF_GROUP and name not in group:
+            if name.lower() not in OF_GROUP and name not in group:  # MinHosts comes from the count, if it matters
                 group[name] = cluster.lookup(name)
         joined.append(group)
     return joined

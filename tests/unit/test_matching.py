@@ -260,7 +260,7 @@ def test_a_flavor_is_not_as_large_as_a_doubtful_sample(changed: dict[str, Any]) 
 
 
 def test_what_a_node_is_made_of_is_intended_and_remembered() -> None:
-    hands = cast(Hands, SimpleNamespace(settings=settings(), chance=random.Random(1)))
+    hands = cast(Hands, SimpleNamespace(settings=settings(), chance=random.Random(1)))  # noqa: S311
     ((intent, _),) = act._intend([Create(OF_TODAY, Reason("demand", ""))], Memory(), hands, 1.0)  # noqa: SLF001
     assert intent.recipe == "today"
     past = Memory(intents={"n1": replace(intent, node="n1")})

@@ -38,18 +38,21 @@ class FakeSchedd:
             self.asked.append("autoclusters")
             return self.clusters
         grouped = set(GROUP_BY) <= set(projection)
-        self.asked.append("whole" if grouped else "counted")
+        hosts = " by hosts" if "MinHosts" in projection else ""
+        self.asked.append("whole" if grouped else f"counted{hosts}")
         return self.whole if grouped else self.counted
 
 
 def counted(jobs: int, number: int | None, **more: Any) -> Any:
-    return ad(JobCount=jobs, JobStatus=1, JobUniverse=5, **({"AutoClusterId": number} if number else {}), **more)
+    own = {"AutoClusterId": number} if number else {}
+    return ad(**{"JobCount": jobs, "JobStatus": 1, "JobUniverse": 5, **own, **more})
 
 
 def summary(groups: list[Any]) -> list[tuple[int, int]]:
     return [(group["JobCount"], group["RequestMemory"]) for group in groups]
 
 
+PARALLEL = {"JobUniverse": 11}
 WHOLE = [ad(JobCount=99, **REQUESTS)]
 ONE, TWO = ad(AutoClusterId=1, **REQUESTS), ad(AutoClusterId=2, **{**REQUESTS, "RequestMemory": 200})
 
@@ -87,9 +90,16 @@ def test_jobs_that_no_negotiator_has_seen() -> None:
 
 
 def test_what_an_autocluster_need_not_tell_is_counted_by() -> None:
-    schedd = FakeSchedd([counted(3, 1, RequestGPUs=1), counted(4, 1, MinHosts=2)], [ONE], WHOLE)
+    schedd = FakeSchedd([counted(3, 1, RequestGPUs=1), counted(4, 1)], [ONE], WHOLE)
     first, second = idle_groups(schedd, Wish())
-    assert (first["RequestGPUs"], second["MinHosts"]) == (1, 2)
+    assert (first["RequestGPUs"], "RequestGPUs" in second) == (1, False)
+    assert schedd.asked == ["counted", "autoclusters"]
+
+
+def test_hosts_are_counted_by_where_jobs_have_several() -> None:
+    schedd = FakeSchedd([counted(3, 1, MinHosts=2, **PARALLEL)], [ONE], WHOLE)
+    assert [group["MinHosts"] for group in idle_groups(schedd, Wish())] == [2]
+    assert schedd.asked == ["counted", "counted by hosts", "autoclusters"]
 
 
 def test_the_ad_of_a_shape_holds_what_matters() -> None:
