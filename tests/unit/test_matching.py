@@ -9,6 +9,8 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ehoslite import act
 from ehoslite.act import Hands
@@ -162,6 +164,33 @@ def test_shapes_that_time_did_not_suffice_for_are_packed_by_amounts() -> None:
     decided = decide(seen)
     assert made(decided) == {"small": 2}
     assert {"not-matched", "requirements-fail"} <= held(decided)
+
+
+@given(
+    patterns=st.lists(st.tuples(*[st.sampled_from((YES, NO, MAYBE))] * 2), min_size=1, max_size=5),
+    counts=st.lists(st.integers(1, 30), min_size=5, max_size=5),
+    random=st.randoms(use_true_random=False),
+)
+def test_no_node_is_made_that_no_shape_may_run_on(
+    patterns: list[tuple[Verdict, Verdict]], counts: list[int], random: random.Random
+) -> None:
+    shapes = [replace(shape(counts[number]), ad=f"Number = {number}") for number in range(len(patterns))]
+    seen = world(shapes=shapes)
+    asked = what_to_match(seen, Memory())
+    assert asked is not None
+    small, large = zip(*patterns, strict=True)
+    seen = with_matches(seen, asked, Matched({}, (small, large), judged=len(shapes)))
+    decided = decide(seen)
+    for name, verdicts in (("small", small), ("large", large)):
+        runs = [count for count, verdict in zip(counts, verdicts, strict=False) if verdict.runs]
+        tried = any(not verdict.runs and not verdict.surely for verdict in verdicts)
+        assert made(decided).get(name, 0) <= sum(runs) + tried
+    served = {str(one) for one in seen.demand.shapes if any(one.runs(ilk) for ilk in (1, 2))}
+    assert not served or made(decided), "who can run somewhere is served"
+    mixed = list(seen.demand.shapes)
+    random.shuffle(mixed)
+    again = decide(replace(seen, demand=replace(seen.demand, shapes=tuple(mixed))))
+    assert made(again) == made(decided), "the order of the queue decides nothing"
 
 
 # Asking
