@@ -48,6 +48,8 @@ WITHIN_LIMITS = (
     " && (TARGET.RequestGPUs is undefined || (MY.GPUs ?: 0) >= TARGET.RequestGPUs)"
 )
 
+BREAK = re.compile(r"\s*[\r\n]\s*")
+
 AMOUNTS = ("Cpus", "Memory", "Disk", "GPUs")
 
 # No ad of a startd comes near it; the state file must not grow with one that does.
@@ -130,8 +132,9 @@ def keep_static(attributes: Iterable[tuple[str, str]], node: str, partitionable:
 
 
 def write_attributes(attributes: Mapping[str, str]) -> str:
-    """A ClassAd of these attributes as text, a line each, in one order."""
-    return "\n".join(f"{name} = {' '.join(attributes[name].split())}" for name in sorted(attributes))
+    """A ClassAd of these attributes as text, a line each, in one order. Lists come over several lines; a line break in
+    a text is written as \\n by HTCondor."""
+    return "\n".join(f"{name} = {BREAK.sub(' ', attributes[name])}" for name in sorted(attributes))
 
 
 def read_attributes(ad: str) -> dict[str, str]:

@@ -188,6 +188,7 @@ def test_what_passes_is_not_kept_and_all_room_is_free() -> None:
 
 def test_attributes_are_written_and_read() -> None:
     assert read_attributes(write_attributes(LEARNED)) == LEARNED
+    assert read_attributes(write_attributes({"A": '{\n   1,\n   "x  y"\n}'})) == {"A": '{ 1, "x  y" }'}
     assert read_attributes("x\n = 5\na b = 5\nA = { 1,\n") == {"A": "{ 1,"}
 
 
