@@ -69,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with Deadline(settings.deadline) as deadline, nullcontext() if options.dry_run else lock(settings.record):
             record = Record(settings.record, now, keep=not options.dry_run)
             clouds = {cloud.name: cloud for cloud in open_clouds(settings, deadline.remaining, record.names)}
-            pool = Pool(settings.condor, deadline.remaining)
+            pool = Pool(settings.condor, deadline.remaining, settings.demand)
             hands = Hands(settings, pool, clouds, random.SystemRandom(), deadline.remaining)
             with report.failure_into(record, now):
                 done = take_turn(hands, record, now, dry_run=options.dry_run)

@@ -1,4 +1,4 @@
-"""Runs every benchmark and prints a table: `python -m bench [plan] [openstack]`."""
+"""Runs every benchmark and prints a table: `python -m bench [plan] [matching] [queue] [openstack]`."""
 
 from __future__ import annotations
 
@@ -15,6 +15,20 @@ def plan_rows() -> Iterator[Row]:
     yield from rows()
 
 
+def matching_rows() -> Iterator[Row]:
+    """Judging shapes on flavors and slots."""
+    from bench.matching import rows
+
+    yield from rows()
+
+
+def queue_rows() -> Iterator[Row]:
+    """A pass over a large queue on the real schedd of the lab, beside bare queries."""
+    from bench.queue import rows
+
+    yield from rows()
+
+
 def openstack_rows() -> Iterator[Row]:
     """Listing and creating on the real OpenStack of the lab, beside bare calls."""
     from bench.openstack import rows
@@ -22,7 +36,12 @@ def openstack_rows() -> Iterator[Row]:
     yield from rows()
 
 
-BENCHMARKS: dict[str, Callable[[], Iterator[Row]]] = {"plan": plan_rows, "openstack": openstack_rows}
+BENCHMARKS: dict[str, Callable[[], Iterator[Row]]] = {
+    "plan": plan_rows,
+    "matching": matching_rows,
+    "queue": queue_rows,
+    "openstack": openstack_rows,
+}
 
 
 def main() -> int:

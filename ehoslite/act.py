@@ -74,7 +74,9 @@ def _intend(actions: Sequence[Create], memory: Memory, hands: Hands, now: float)
     for action in actions:
         node = _new_id(hands.settings.pool, taken, hands.chance)
         taken.add(node)
-        intents.append((Intent(node, action.flavor.cloud, action.flavor.name, now), action))
+        intents.append(
+            (Intent(node, action.flavor.cloud, action.flavor.name, now, recipe=action.flavor.recipe), action)
+        )
     return intents
 
 
@@ -290,4 +292,5 @@ def _settled(memory: Memory, outcomes: Sequence[Outcome]) -> Memory:
         {node: seen for node, seen in memory.nodes.items() if node not in gone},
         {node: intent for node, intent in intents.items() if node not in unmade | gone},
         memory.boots,
+        memory.samples,
     )

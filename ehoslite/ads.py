@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from ehoslite.asking import Unanswered
@@ -62,6 +64,44 @@ GROUP_BY = [
     "Requirements",
     "MinHosts",
 ]
+
+
+@dataclass(frozen=True, slots=True)
+class StartAsks:
+    """The attributes that the slots' START expressions refer to: of their own slot, and of jobs."""
+
+    of_slots: tuple[str, ...] = ()
+    of_jobs: tuple[str, ...] = ()
+
+    @classmethod
+    def of_all(cls, asks: Iterable[tuple[Iterable[str], Iterable[str]]]) -> StartAsks:
+        """All that any of them asks, in one order."""
+        every = list(asks)
+        return cls(*(tuple(sorted({name for pair in every for name in pair[side]})) for side in (0, 1)))
+
+
+def outside_references(ad: Any, expression: Any, text: str) -> set[tuple[str, str]]:
+    """Scope and attribute, in lower case, of what an expression refers to outside of its ad; nothing where expressions
+    name each other in a circle. externalRefs leaves MY out (measured, htcondor 25.14.1): it is looked for in the text.
+    """
+    try:
+        references = [name.lower() for name in ad.externalRefs(expression) if name]
+    except ValueError:
+        return set()
+    found = set()
+    for reference in references:
+        target, name = reference.startswith("target."), reference.removeprefix("target.").partition(".")[0]
+        mine = not target and re.search(rf"\bmy\.{re.escape(name)}\b", text, re.IGNORECASE)
+        found.add(("target" if target else "my" if mine else "", name))
+    return found
+
+
+def inside_references(ad: Any, expression: Any) -> set[str]:
+    """The attributes of its own ad that an expression refers to, in lower case."""
+    try:
+        return {name.partition(".")[0].lower() for name in ad.internalRefs(expression) if name}
+    except ValueError:
+        return set()
 
 
 def number(ad: Mapping[str, Any], name: str, default: float = 0.0) -> float:
@@ -191,7 +231,7 @@ def _kind(ad: Mapping[str, Any]) -> str:
 
 def read_demand(answers: Mapping[str, Any]) -> Demand:
     """The answers of the schedds, by schedd, as demand: equal shapes are one, silent schedds are named."""
-    counts: defaultdict[tuple[Resources, str], int] = defaultdict(int)
+    counts: defaultdict[tuple[Resources, str, str], int] = defaultdict(int)
     unreadable: defaultdict[str, int] = defaultdict(int)
     for answer in answers.values():
         for group in [] if isinstance(answer, Unanswered) else answer:
@@ -204,9 +244,9 @@ def read_demand(answers: Mapping[str, Any]) -> Demand:
             elif missing:
                 unreadable[_as_written(group, missing)] += jobs
             else:
-                counts[_request(group), str(group.get("Requirements", ""))] += jobs
+                counts[_request(group), str(group.get("Requirements", "")), str(group.get("Ad", ""))] += jobs
     return Demand(
-        tuple(Shape(request, count, requirements) for (request, requirements), count in sorted(counts.items())),
+        tuple(Shape(request, count, requirements, ad) for (request, requirements, ad), count in sorted(counts.items())),
         tuple(Unreadable(count, what) for what, count in sorted(unreadable.items())),
         {name: str(answer) for name, answer in answers.items() if isinstance(answer, Unanswered)},
     )

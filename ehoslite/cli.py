@@ -45,6 +45,17 @@ def _parser() -> argparse.ArgumentParser:
     status.add_argument("--json", action="store_true", help="as JSON (docs/json.md)")
     status.add_argument("--passes", type=int, default=10, metavar="N", help="show the last N passes (default 10)")
     status.set_defaults(do=show_status)
+    why = verbs.add_parser("why", help="why a job waits, or which jobs get no node").add_subparsers(
+        metavar="WHAT", required=True
+    )
+    job = why.add_parser("job", help="where a job fits, where not and why, and what it waits for")
+    job.add_argument("-c", "--config", type=Path, metavar="FILE")
+    job.add_argument("--schedd", default="", metavar="NAME", help="the schedd that has it (default: any)")
+    job.add_argument("id", metavar="CLUSTER[.PROC]")
+    job.set_defaults(do=explain_job)
+    unserved = why.add_parser("not", help="the idle jobs that get no node now, and why")
+    unserved.add_argument("-c", "--config", type=Path, metavar="FILE")
+    unserved.set_defaults(do=explain_unserved)
     config = verbs.add_parser("config", help="check the configuration, or print a sample").add_subparsers(
         metavar="VERB", required=True
     )
@@ -61,6 +72,22 @@ def _parser() -> argparse.ArgumentParser:
     look.add_argument("names", nargs="*", metavar="NAME", help="check these clouds only (default: all)")
     look.set_defaults(do=check_clouds)
     return parser
+
+
+def explain_job(options: argparse.Namespace) -> int:
+    """Say of a job where it fits and what it waits for, by a dry run; change nothing."""
+    from ehoslite import why
+    from ehoslite.config import find, load
+
+    return why.tell_job(load(find(options.config)), time.time(), options.id, options.schedd)
+
+
+def explain_unserved(options: argparse.Namespace) -> int:
+    """Say which idle jobs get no node, by a dry run; change nothing."""
+    from ehoslite import why
+    from ehoslite.config import find, load
+
+    return why.tell_unserved(load(find(options.config)), time.time())
 
 
 def check_clouds(options: argparse.Namespace) -> int:
@@ -106,7 +133,8 @@ def show_status(options: argparse.Namespace) -> int:
     settings, now = load(find(options.config)), time.time()
     record = Record(settings.record, now, keep=False)
     with Deadline(settings.deadline) as deadline:
-        pool, clouds = Pool(settings.condor, deadline.remaining), open_clouds(settings, deadline.remaining)
+        pool = Pool(settings.condor, deadline.remaining, settings.demand)
+        clouds = open_clouds(settings, deadline.remaining)
         world = observe(pool, clouds, record.memory(), now)
     return status.show(world, record, settings, passes=options.passes, as_json=options.json)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from ehoslite import policies
@@ -39,7 +39,7 @@ class Draft:
         self.nodes_left = self.settings.scaling.nodes_max - sum(max(1, len(node.servers)) for node in self.counted)
         self.nodes_in = Counter(node.cloud for node in self.counted)
         self.joining = {node.id for node in self.nodes if self._joins(node)}
-        self.packing = Packing(spaces(self.nodes, self.world, self.joining))
+        self.packing = Packing(spaces(self.nodes, self.world, self.joining, self.flavors))
         self.tried = Counter(
             key for node in self.counted if policies.is_booting(node, self.now) for key in self._keys(node)
         )
@@ -91,18 +91,20 @@ class Draft:
         for _ in range(servers):
             owner = f"new node {len(self.new) + 1}"
             self.new.append(owner)
-            self.packing.add(Space(Rank.NEW, flavor.resources, owner))
+            self.packing.add(Space(Rank.NEW, flavor.resources, owner, flavor.ilk))
             self.actions.append(Create(flavor, reason))
 
-    def choose(self, request: Resources, count: int) -> tuple[Flavor, int] | None:
-        """A flavor for so many jobs, and how many nodes of it limits and quotas allow, in the cloud whose turn it is.
-        None when no cloud allows any."""
+    def choose(
+        self, request: Resources, count: int, suits: Callable[[Flavor], bool] = lambda _flavor: True
+    ) -> tuple[Flavor, int] | None:
+        """A flavor for so many jobs, of those that suit them, and how many nodes of it limits and quotas allow, in the
+        cloud whose turn it is. None when no cloud allows any."""
         allocation = self.settings.scaling.node_allocation
         draw = f"{self.settings.scaling.random_seed}/{self.now:.0f}/{len(self.new)}"
         for cloud in policies.cloud_order(allocation, self.clouds, self.nodes_in, request, draw):
             room = self.rooms[cloud.name]
             room = Room(min(room.instances, self.nodes_left), room.cores, room.memory)
-            fitting = policies.fitting_flavors(request, cloud.flavors)
+            fitting = policies.fitting_flavors(request, filter(suits, cloud.flavors))
             if chosen := policies.choose_flavor(request, count, fitting, room, self.trusted):
                 return chosen[0], 1 if policies.one_at_a_time(allocation) else chosen[1]
         return None
@@ -131,22 +133,26 @@ class Draft:
         return self.count_unused() + joining + new + len(self.wanted_back)
 
 
-def spaces(nodes: Iterable[Node], world: World, joining: Collection[str]) -> list[Space]:
+def spaces(
+    nodes: Iterable[Node], world: World, joining: Collection[str], flavors: Mapping[tuple[str, str], Flavor]
+) -> list[Space]:
     """All room that jobs may be packed onto, ours and foreign; `joining` names the nodes that boot or come back."""
     ours = {slot.name for node in nodes for slot in node.slots}
     found = [
-        Space(Rank.PARTLY_USED, slot.free, slot.name)
+        Space(Rank.PARTLY_USED, slot.free, slot.name, slot.ilk)
         for slot in world.slots
         if slot.name not in ours and has_room(slot)
     ]
     for node in nodes:
+        flavor = flavors.get((node.cloud, node.flavor))
+        ilk = flavor.ilk if flavor else 0
         if policies.is_serving(node):
             rank = Rank.EMPTY if node.condor_state is CondorState.IDLE else Rank.PARTLY_USED
-            found += [Space(rank, slot.free, node.id) for slot in node.slots if has_room(slot)]
+            found += [Space(rank, slot.free, node.id, slot.ilk) for slot in node.slots if has_room(slot)]
         elif node.id in joining:
-            found.append(Space(Rank.BOOTING, node.resources, node.id))
-        elif policies.can_be_taken_back(node):
-            found += [Space(Rank.DRAINING, slot.free, node.id) for slot in node.slots if slot.kind != "Dynamic"]
+            found.append(Space(Rank.BOOTING, node.resources, node.id, ilk))
+        elif policies.can_be_taken_back(node):  # its START is gone until it is, so its flavor speaks
+            found += [Space(Rank.DRAINING, slot.free, node.id, ilk) for slot in node.slots if slot.kind != "Dynamic"]
     return found
 
 

@@ -11,12 +11,15 @@ from ehoslite.draft import Draft, idle_jobs
 from ehoslite.model import Flavor, Resources, Shape
 from ehoslite.packing import Rank, largest_first
 
+# Of how many flavors a text says why they do not fit.
+SHOWN = 3
+
 
 def serve_demand(draft: Draft) -> None:
     """Pack the idle jobs, making nodes where room is missing."""
     flavors = [flavor for cloud in draft.clouds for flavor in cloud.flavors]
     for shape in largest_first(draft.world.demand.shapes, flavors):
-        placed = draft.packing.place(shape.request, shape.count)
+        placed = draft.packing.place(shape.request, shape.count, shape.takes)
         if placed[Rank.BOOTING]:
             verb = "waits" if placed[Rank.BOOTING] == 1 else "wait"
             text = f"{idle_jobs(placed[Rank.BOOTING])} of {shape} {verb} for a node that boots or comes back"
@@ -28,14 +31,37 @@ def serve_demand(draft: Draft) -> None:
 
 def make_room(draft: Draft, shape: Shape, count: int, flavors: Sequence[Flavor]) -> None:
     """New nodes for `count` jobs of a shape, as far as limits and quotas go."""
-    if not policies.fitting_flavors(shape.request, flavors):
-        report_unfit(draft, shape, count, flavors)
+    if not policies.fitting_flavors(shape.request, [flavor for flavor in flavors if shape.runs(flavor.ilk)]):
+        try_out(draft, shape, count, flavors)
         return
     reason = Reason("demand", f"no room for {idle_jobs(count)} of {shape}")
-    while count > 0 and (chosen := draft.choose(shape.request, count)):
+    while count > 0 and (chosen := draft.choose(shape.request, count, lambda flavor: shape.runs(flavor.ilk))):
         draft.create(*chosen, reason)
-        count -= draft.packing.place(shape.request, count).total()
-    if count > 0:
+        count -= draft.packing.place(shape.request, count, shape.runs).total()
+    if count > 0 and any(flavor.ilk in shape.tries for flavor in flavors):
+        try_out(draft, shape, count, flavors)
+    elif count > 0:
+        report_limit(draft, str(shape), f"no node for {idle_jobs(count)} of {shape}")
+
+
+def try_out(draft: Draft, shape: Shape, count: int, flavors: Sequence[Flavor]) -> None:
+    """One node of a flavor of which it is not known whether the shape runs there: its ad will tell. Another flavor is
+    tried when that node has not helped, none while one boots."""
+    unknown = policies.fitting_flavors(shape.request, [flavor for flavor in flavors if flavor.ilk in shape.tries])
+    if not unknown:
+        report_unfit(draft, shape, count, flavors)
+        return
+    what = next((misfit for misfit in shape.misfits if misfit.flavor == f"{unknown[0].cloud}/{unknown[0].name}"), None)
+    asked = f": {' && '.join(what.clauses)}" if what else ""
+    if any(draft.tried[keys_of(flavor)[0]] for flavor in unknown):
+        text = f"{idle_jobs(count)} of {shape} wait for a node that boots, whose ad will tell whether they run there"
+        draft.hold(str(shape), "tried-out", text + asked)
+        return
+    if chosen := draft.choose(shape.request, 1, lambda flavor: flavor in unknown):
+        text = f"{idle_jobs(count)} of {shape} may run there; its first node will tell{asked}"
+        draft.create(chosen[0], 1, Reason("tried-out", text))
+        draft.packing.place(shape.request, count, shape.takes)
+    else:
         report_limit(draft, str(shape), f"no node for {idle_jobs(count)} of {shape}")
 
 
@@ -44,6 +70,14 @@ def report_unfit(draft: Draft, shape: Shape, count: int, flavors: Sequence[Flavo
     what = f"no node for {idle_jobs(count)} of {shape}"
     if not flavors:
         draft.hold(str(shape), "no-flavor", f"{what}: no cloud offers a flavor now")
+        return
+    large = policies.fitting_flavors(shape.request, flavors)
+    if large and shape.misfits:
+        whys = {misfit.flavor: " && ".join(misfit.clauses) for misfit in shape.misfits}
+        failing = [f"{name}: {whys.get(name, '?')}" for name in (f"{one.cloud}/{one.name}" for one in large)]
+        more = f" and {len(failing) - SHOWN} more" if len(failing) > SHOWN else ""
+        text = f"{what}: on every flavor that is large enough its Requirements fail: {'; '.join(failing[:SHOWN])}{more}"
+        draft.hold(str(shape), "requirements-fail", text)
         return
     nearest = min(flavors, key=lambda flavor: (len(flavor.resources.lacking(shape.request)), flavor.name))
     short = ", ".join(nearest.resources.lacking(shape.request))

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from ehoslite.samples import Sample
+
 
 @dataclass(frozen=True, slots=True)
 class Remembered:
@@ -21,6 +23,7 @@ class Remembered:
     server: str = ""  # the id of that server
     idle_since: float = 0.0  # since when passes have seen it idle without a break, 0 if it is not
     watched: float = 0.0  # since when passes have looked for it, without a long break, and not heard its startd
+    recipe: str = ""  # of what it was made, empty if that is not known (Flavor.recipe)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +37,7 @@ class Intent:
     at: float
     server: str = ""
     unclear: bool = False
+    recipe: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +58,10 @@ class Boots:
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """What the state file holds for the decisions: nodes seen, intents still open, what boots have taught."""
+    """What the state file holds for the decisions: nodes seen, intents still open, what boots have taught, and what
+    nodes of each flavor advertise."""
 
     nodes: Mapping[str, Remembered] = field(default_factory=dict)
     intents: Mapping[str, Intent] = field(default_factory=dict)
     boots: Mapping[str, Boots] = field(default_factory=dict)
+    samples: Mapping[str, Sample] = field(default_factory=dict)

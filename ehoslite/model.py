@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from ehoslite.samples import Misfit, Sample
+
 UNLIMITED = 10**15
 
 
@@ -86,7 +88,9 @@ class Flavor:
     """A size of server that a cloud offers; `price` is per hour in whatever money the configuration uses.
 
     `resources` is what a startd on it offers; `quota_memory` what a quota counts, where that is more (the system takes
-    a part); `recipe` stands for all that decides what its servers are made of."""
+    a part), and `quota_cpus` the same of cores; `recipe` stands for all that decides what its servers are made of,
+    `promises` are the attributes that its template gives to its startds (name and expression), and `ilk` numbers what
+    runs on it (Shape.runs_on)."""
 
     cloud: str
     name: str
@@ -94,6 +98,14 @@ class Flavor:
     price: float = 0.0
     quota_memory: float = 0.0
     recipe: str = ""
+    promises: tuple[tuple[str, str], ...] = ()
+    quota_cpus: float = 0.0
+    ilk: int = 0
+
+    @property
+    def counted_cpus(self) -> float:
+        """The cores that a quota counts."""
+        return self.quota_cpus or self.resources.cpus
 
     @property
     def counted_memory(self) -> float:
@@ -113,14 +125,14 @@ class Room:
 
     def holds(self, flavor: Flavor) -> int:
         """How many servers of this flavor the quota still allows."""
-        needs = ((self.instances, 1), (self.cores, flavor.resources.cpus), (self.memory, flavor.counted_memory))
+        needs = ((self.instances, 1), (self.cores, flavor.counted_cpus), (self.memory, flavor.counted_memory))
         return int(min(max(left, 0) // need if need else UNLIMITED for left, need in needs))
 
     def less(self, flavor: Flavor, servers: int = 1) -> Room:
         """The room that is left when `servers` of this flavor have been made."""
         return Room(
             self.instances - servers,
-            self.cores - flavor.resources.cpus * servers,
+            self.cores - flavor.counted_cpus * servers,
             self.memory - flavor.counted_memory * servers,
             self.bound,
         )
@@ -160,7 +172,7 @@ class Slot:
 
     `idle_since` is when its last job left or its state last changed, by the ad itself; 0 if the ad does not tell.
     `forged` says why its ad is not believed: then it is of no node of ours and no room. Of an `unreadable` one only the
-    name is known.
+    name is known. `ilk` numbers what runs on it (Shape.runs_on).
     """
 
     name: str
@@ -181,6 +193,7 @@ class Slot:
     heard: float = 0.0
     forged: str = ""
     unreadable: bool = False
+    ilk: int = 0
 
     @property
     def claimed(self) -> bool:
@@ -190,11 +203,27 @@ class Slot:
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """Idle jobs that ask for the same: one ad of the GroupBy query, summed over the schedds."""
+    """Idle jobs that ask for the same, summed over the schedds. `ad` holds what matching needs of them as a ClassAd.
+
+    It runs on slots and flavors whose ilk is in `runs_on` (None: it was not matched, amounts alone decide), and may run
+    on flavors whose ilk is in `tries`, of which nobody knows yet; `misfits` say why not on the others.
+    """
 
     request: Resources
     count: int
     requirements: str = ""
+    ad: str = ""
+    runs_on: frozenset[int] | None = None
+    tries: frozenset[int] = frozenset()
+    misfits: tuple[Misfit, ...] = ()
+
+    def runs(self, ilk: int) -> bool:
+        """Whether it matches slots of this ilk; 0 stands for those of which nothing is known."""
+        return not ilk or self.runs_on is None or ilk in self.runs_on
+
+    def takes(self, ilk: int) -> bool:
+        """Whether it may be packed there: where it runs, and where that is being tried out."""
+        return self.runs(ilk) or ilk in self.tries
 
     def __str__(self) -> str:
         return str(self.request)
@@ -209,12 +238,22 @@ class Unreadable:
 
 
 @dataclass(frozen=True, slots=True)
+class Unserved:
+    """Idle jobs that do not count by the configuration; `code` is their reason's (docs/reasons.md)."""
+
+    count: int
+    code: str
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
 class Demand:
     """The idle jobs of the whole pool, and the schedds that did not say theirs (name -> why)."""
 
     shapes: tuple[Shape, ...] = ()
     unreadable: tuple[Unreadable, ...] = ()
     silent: Mapping[str, str] = field(default_factory=dict)
+    unserved: tuple[Unserved, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,13 +270,16 @@ class CloudView:
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """Everything one pass has seen. `collector_since` is when the collector started: a young one knows few nodes."""
+    """Everything one pass has seen. `collector_since` is when the collector started: a young one knows few nodes.
+    `samples` are ads of nodes that have been seen, by flavor; `unmatched` says why Requirements were not evaluated."""
 
     now: float
     clouds: tuple[CloudView, ...]
     slots: tuple[Slot, ...]
     demand: Demand
     collector_since: float = 0.0
+    samples: tuple[Sample, ...] = ()
+    unmatched: str = ""
 
 
 @dataclass(frozen=True, slots=True)

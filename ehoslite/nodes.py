@@ -6,9 +6,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from ehoslite.booting import note_joined
+from ehoslite.booting import keys_of, note_joined
 from ehoslite.memory import Intent, Memory, Remembered
-from ehoslite.model import CondorState, Node, Resources, Server, Slot, VmState, World
+from ehoslite.model import CondorState, Flavor, Node, Resources, Server, Slot, VmState, World
+from ehoslite.samples import Sample
 from ehoslite.settings import Settings
 
 # Every drain of ours carries this reason, so that a drain by an administrator is told from ours and left alone.
@@ -105,7 +106,17 @@ def remember(memory: Memory, world: World, settings: Settings) -> Memory:
             nodes[node] = seen
     flavors = [flavor for cloud in world.clouds for flavor in cloud.flavors]
     boots = note_joined(memory, nodes, flavors, world.now)
-    return Memory(nodes, _open_intents(memory.intents, nodes, answered, world.now, settings), boots)
+    intents = _open_intents(memory.intents, nodes, answered, world.now, settings)
+    return Memory(nodes, intents, boots, _learned(memory, flavors, world))
+
+
+def _learned(memory: Memory, flavors: Iterable[Flavor], world: World) -> dict[str, Sample]:
+    """What nodes advertise, of the flavors that there are, and of those of clouds that do not answer now."""
+    silent = {cloud.name for cloud in world.clouds if cloud.fault}
+    keys = {keys_of(flavor)[0] for flavor in flavors}
+    every = {**memory.samples, **{sample.key: sample for sample in world.samples}}
+    kept = {key: every[key] for key in sorted(every) if key in keys or key.partition("/")[0] in silent}
+    return {key: replace(sample, at=min(sample.at, world.now)) for key, sample in kept.items()}
 
 
 def _may_have_been_left_out(seen: Remembered, now: float, settings: Settings) -> bool:
@@ -119,7 +130,9 @@ def _remember_node(
 ) -> Remembered:
     cloud = servers[0].cloud if servers else slots[0].cloud if slots else ""
     flavor = servers[0].flavor if servers else ""
-    past = memory.nodes.get(node) or Remembered(node, cloud, flavor, world.now, created_here=node in memory.intents)
+    intent = memory.intents.get(node)
+    born = Remembered(node, cloud, flavor, world.now, created_here=bool(intent), recipe=intent.recipe if intent else "")
+    past = memory.nodes.get(node) or born
     past = _watch(past, slots, world.now)
     if servers:
         past = replace(past, listed=world.now, server=servers[0].id)

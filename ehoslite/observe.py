@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 from ehoslite.clouds import Cloud
 from ehoslite.errors import CloudUnreachable, EhosError
+from ehoslite.matching import what_starts_ask, what_to_match, with_learned_sizes, with_matches
 from ehoslite.memory import Memory
 from ehoslite.model import CloudView, Server, World
 from ehoslite.pool import Pool
@@ -24,7 +26,21 @@ def observe(pool: Pool, clouds: Sequence[Cloud], memory: Memory, now: float) -> 
     PoolUnreachable when the collector does not: then nothing is known."""
     views = look_at_clouds(clouds, memory)
     slots, since, schedds = pool.slots()
-    return World(now, views, slots, pool.demand(schedds), since)
+    demand = pool.demand(schedds, what_starts_ask(views, memory))
+    return evaluate(pool, World(now, views, slots, demand, since), memory)
+
+
+def evaluate(pool: Pool, world: World, memory: Memory) -> World:
+    """The World with the verdicts on which shapes run where. Where HTCondor gives none, amounts alone decide, and the
+    World says so."""
+    matching = what_to_match(world, memory)
+    if matching is None:
+        return replace(world, clouds=with_learned_sizes(world.clouds, memory.samples))
+    try:
+        return with_matches(world, matching, pool.match(matching))
+    except EhosError as error:
+        clouds = with_learned_sizes(world.clouds, memory.samples)
+        return replace(world, clouds=clouds, unmatched=str(error))
 
 
 def look_at_clouds(clouds: Sequence[Cloud], memory: Memory) -> tuple[CloudView, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import IntEnum
 from math import ceil
@@ -23,11 +23,13 @@ class Rank(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Space:
-    """Room on one slot or node. `owner` is the node id, or the flavor's cloud and name for a new node."""
+    """Room on one slot or node. `owner` is the node id, or the flavor's cloud and name for a new node; `ilk` says what
+    runs there (Shape.runs_on)."""
 
     rank: Rank
     free: Resources
     owner: str
+    ilk: int = 0
 
 
 def dominant_share(request: Resources, largest: Resources) -> float:
@@ -40,7 +42,7 @@ def largest_first(shapes: Iterable[Shape], flavors: Iterable[Flavor]) -> list[Sh
     sizes = [flavor.resources for flavor in flavors] or [Resources(1, 1024, 1048576, 1)]
     largest = Resources(*(max(amounts) for amounts in zip(*(astuple(size) for size in sizes), strict=True)))
     return sorted(
-        shapes, key=lambda shape: (-dominant_share(shape.request, largest), shape.request, shape.requirements)
+        shapes, key=lambda shape: (-dominant_share(shape.request, largest), shape.request, shape.requirements, shape.ad)
     )
 
 
@@ -56,35 +58,39 @@ class Packing:
 
     def __init__(self, spaces: Iterable[Space]) -> None:
         self.used: Counter[str] = Counter()  # jobs placed, by owner
-        self._groups: defaultdict[tuple[Rank, Resources], list[str]] = defaultdict(list)
+        self._groups: defaultdict[tuple[Rank, Resources, int], list[str]] = defaultdict(list)
         for space in spaces:
             self.add(space)
 
     def add(self, space: Space) -> None:
         """One more room."""
-        self._groups[space.rank, space.free].append(space.owner)
+        self._groups[space.rank, space.free, space.ilk].append(space.owner)
 
-    def place(self, request: Resources, count: int) -> Counter[Rank]:
-        """Place up to `count` jobs; gives how many found room in each rank."""
+    def place(self, request: Resources, count: int, runs: Callable[[int], bool] = lambda _ilk: True) -> Counter[Rank]:
+        """Place up to `count` jobs where their shape runs; gives how many found room in each rank."""
         placed: Counter[Rank] = Counter()
-        for rank, free in sorted(self._groups):
+        for group in sorted(self._groups):
+            rank, free, ilk = group
             left = count - placed.total()
-            times = free.holds(request)
+            times = free.holds(request) if runs(ilk) else 0
             if not left or not times:
                 continue
-            owners = self._groups.pop((rank, free))
-            placed[rank] += self._fill(rank, free, owners, request, times, left)
+            owners = self._groups.pop(group)
+            placed[rank] += self._fill(group, owners, request, times, left)
         return placed
 
-    def _fill(self, rank: Rank, free: Resources, owners: list[str], request: Resources, times: int, count: int) -> int:
+    def _fill(
+        self, group: tuple[Rank, Resources, int], owners: list[str], request: Resources, times: int, count: int
+    ) -> int:
         """Fill this group's rooms one after the other; what is left of each joins the group of its new size."""
+        rank, free, ilk = group
         touched = min(len(owners), ceil(count / times))
         if owners[touched:]:
-            self._groups[rank, free] = owners[touched:]
+            self._groups[group] = owners[touched:]
         left = count
         for owner in owners[:touched]:
             jobs = min(times, left)
             left -= jobs
             self.used[owner] += jobs
-            self._groups[rank, free - request * jobs].append(owner)
+            self._groups[rank, free - request * jobs, ilk].append(owner)
         return count - left

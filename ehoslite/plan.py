@@ -58,6 +58,14 @@ def report_silence(draft: Draft) -> None:
     for odd in draft.world.demand.unreadable:
         text = f"ask for {odd.what}, which comes to no number: the negotiator cannot place them either"
         draft.hold(odd.what, "unreadable-request", f"{idle_jobs(odd.count)} {text}")
+    for part in draft.world.demand.unserved:
+        if part.code == "capped":
+            draft.hold(part.what, "capped", f"{idle_jobs(part.count)} {part.what}: they start no node")
+        else:
+            draft.hold(part.what, "not-negotiated", f"{idle_jobs(part.count)} {part.what}: they start no node")
+    if draft.world.unmatched:
+        text = f"Requirements are not evaluated, amounts alone decide: {draft.world.unmatched}"
+        draft.hold("matching", "not-matched", text)
     for slot in sorted(draft.world.slots, key=lambda slot: slot.name):
         if slot.forged:
             draft.hold(slot.name, "forged-ad", f"the ad of {slot.name} is not believed: {slot.forged}")

@@ -10,21 +10,34 @@ import os
 import shutil
 import subprocess
 import sys
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ehoslite import questions
-from ehoslite.ads import newest_of_each, read_demand, read_slots, why_passive
+from ehoslite.ads import StartAsks, newest_of_each, read_slots, why_passive
 from ehoslite.asking import Unanswered, ask, ask_all
+from ehoslite.demand_settings import DemandSettings
 from ehoslite.errors import ActionFailed, AlreadyDraining, DrainOver, NotIdle, PoolUnreachable
+from ehoslite.matching import Matched, Matching
+from ehoslite.matchmaking import explain, match
 from ehoslite.model import Demand, Node, Slot
 from ehoslite.nodes import DRAIN_REASON
+from ehoslite.schedds import Wish, find_job, query_jobs_on, query_schedd
+from ehoslite.serving import Served, read_served
 from ehoslite.settings import CondorSettings
 
 # Judged by the startd itself, on every slot, in one step with the drain. A constant: condor_drain silently ignores an
 # expression that it cannot parse, and a busy node would be drained.
 ONLY_IF_IDLE = 'State == "Unclaimed" || State == "Owner"'
+
+# What of query_timeout evaluating may take, so that what it found is told before the time is over.
+MATCHING_SHARE = 0.7
+
+# So begin the attributes of our nodes; their START asks for one without saying whose, and no job has it.
+OURS = "ehos"
 
 NODE_RIGHTS = ("READ", "ADVERTISE_STARTD", "ADVERTISE_MASTER")
 
@@ -34,13 +47,22 @@ Remaining = Callable[[], float]
 class Pool:
     """The HTCondor pool that CONDOR_CONFIG names. `remaining` tells how many seconds of the pass are left."""
 
-    def __init__(self, settings: CondorSettings, remaining: Remaining = lambda: 3600.0) -> None:
+    def __init__(
+        self,
+        settings: CondorSettings,
+        remaining: Remaining = lambda: 3600.0,
+        serving: DemandSettings = DemandSettings(),  # noqa: B008 - frozen
+    ) -> None:
         self.settings = settings
+        self.serving = serving
         self.remaining = remaining
         self.environment = dict(os.environ)
         if settings.config is not None:
             self.environment["CONDOR_CONFIG"] = str(settings.config)
         self._collectors: tuple[str, ...] = ("",)  # the configured one; their addresses when they are several
+        self._start_asks = StartAsks()
+        self._asked_of_jobs: tuple[str, ...] = ()
+        self._has_slots = True
 
     def why_passive(self, pool: str) -> str:
         """Why this machine is not the one whose passes act now; empty if it is. Raises PoolUnreachable."""
@@ -65,12 +87,43 @@ class Pool:
         answers = _answered(self._ask_collectors(questions.query_pool))
         slots = newest_of_each(ad for answer in answers for ad in answer["slots"])
         schedds = {name: ad for answer in answers for name, ad in answer["schedds"].items()}
+        self._start_asks = StartAsks.of_all(answer["asks"] for answer in answers)
+        self._has_slots = bool(slots)
         return read_slots(slots), min(answer["since"] for answer in answers), schedds
 
-    def demand(self, schedds: Mapping[str, str]) -> Demand:
-        """The idle jobs of these schedds, each asked on its own; those that do not answer are named in `silent`."""
-        asked = {name: self._in_child(questions.query_schedd, ad) for name, ad in schedds.items()}
-        return read_demand(ask_all(asked, self._patience()))
+    def demand(self, schedds: Mapping[str, str], asked: Iterable[str] = ()) -> Demand:
+        """The idle jobs of these schedds, each asked on its own; those that do not answer are named in `silent`. Jobs
+        that differ in an attribute that some slot's START asks for, or that is `asked` here, are two shapes."""
+        negotiated = self.serving.negotiated_only and self._has_slots
+        names = {name.lower() for name in (*self._start_asks.of_jobs, *asked)}
+        self._asked_of_jobs = tuple(sorted(name for name in names if not name.startswith(OURS)))
+        ahead, capped = self.serving.factory_ahead, bool(self.serving.caps)
+        wish = Wish(self._asked_of_jobs, capped, negotiated, ahead, self._has_slots)
+        schedds_asked = {name: self._in_child(query_schedd, ad, wish) for name, ad in schedds.items()}
+        return read_served(ask_all(schedds_asked, self._patience()), Served(self.serving.caps, negotiated))
+
+    def match(self, matching: Matching) -> Matched:
+        """The verdicts on which shapes run where; of several collectors the slots are taken together. Raises
+        PoolUnreachable."""
+        asked = replace(matching, asked=self._start_asks.of_slots, patience=self._patience() * MATCHING_SHARE)
+        answers: list[Matched] = _answered(self._ask_collectors(match, asked))
+        slots = {name: mask for answer in reversed(answers) for name, mask in answer.slots.items()}
+        return replace(answers[0], slots=slots)
+
+    def explain(self, shape: str) -> list[tuple[tuple[str, ...], list[str]]]:
+        """What a shape fails of on the slots of the pool: clauses, and the slots. Raises PoolUnreachable."""
+        found: defaultdict[tuple[str, ...], set[str]] = defaultdict(set)
+        for answer in _answered(self._ask_collectors(explain, shape)):
+            for clauses, names in answer:
+                found[clauses].update(names)
+        return sorted((clauses, sorted(names)) for clauses, names in found.items())
+
+    def find_job(self, schedds: Mapping[str, str], cluster: int, proc: int | None) -> dict[str, Any]:
+        """What each of these schedds knows of this job (schedds.find_job), by schedd; an Unanswered stands for one that
+        does not answer. Those that do not have the job are left out."""
+        wish = Wish(self._asked_of_jobs, owners=True)
+        asked = {name: self._in_child(find_job, ad, cluster, proc, wish) for name, ad in schedds.items()}
+        return {name: answer for name, answer in ask_all(asked, self._patience()).items() if answer is not None}
 
     def slots_of(self, nodes: Iterable[Node]) -> dict[str, tuple[Slot, ...]]:
         """The slots of these nodes as the collector knows them now, by node id. Raises PoolUnreachable."""
@@ -88,7 +141,7 @@ class Pool:
         ids = sorted(node.id for node in nodes)
         known = _answered(self._ask_collectors(questions.query_schedds))
         schedds = {name: ad for answer in known for name, ad in answer.items()}
-        asked = {name: self._in_child(questions.query_jobs_on, ad, ids) for name, ad in schedds.items()}
+        asked = {name: self._in_child(query_jobs_on, ad, ids) for name, ad in schedds.items()}
         answers = ask_all(asked, self._patience())
         if silent := {name: answer for name, answer in answers.items() if isinstance(answer, Unanswered)}:
             raise PoolUnreachable(f"a schedd may run a job on it and did not answer: {_faults(silent)}")

@@ -8,19 +8,14 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ehoslite.ads import GROUP_BY, HAD_ATTRIBUTES, SLOT_ATTRIBUTES, UNREADABLE
+from ehoslite.ads import HAD_ATTRIBUTES, SLOT_ATTRIBUTES, UNREADABLE, outside_references
 
 # Selects a collector's own ad among those of other collectors: what came over the network carries a number (measured,
 # HTCondor 23.9.6; collectors that share COLLECTOR_HOST report to each other).
 ITSELF = "UpdateSequenceNumber =?= undefined"
 
-# Idle (1), and of a universe that a startd runs: vanilla with docker and container (5), java (10), parallel (11),
-# vm (13); not scheduler (7), grid (9) and local (12). JobStatus and JobUniverse must be in the projection as well.
-IDLE = "JobStatus == 1 && (JobUniverse == 5 || JobUniverse == 10 || JobUniverse == 11 || JobUniverse == 13)"
-
-OWNED = ("JobStatus", "JobUniverse", "Owner")
-
-HOSTS = ("RemoteHost", "RemoteHosts")
+# Under this name query_slots gives a slot's START as it is written.
+START = "Start as written"
 
 # No slot has a longer name; one that has is left out where some ad cannot be read.
 LONGEST_NAME = 1000
@@ -52,8 +47,25 @@ def query_pool(collector: Any) -> dict[str, Any]:
     import htcondor2
 
     slots = query_slots(collector, "True")
+    starts = {slot.pop(START, "") for slot in slots}
     own = collector.query(htcondor2.AdType.Collector, ITSELF, ["MonitorSelfTime", "MonitorSelfAge"])
-    return {"slots": slots, "schedds": query_schedds(collector), "since": _started(own)}
+    return {
+        "slots": slots,
+        "schedds": query_schedds(collector),
+        "since": _started(own),
+        "asks": what_starts_ask(starts),
+    }
+
+
+def what_starts_ask(starts: Iterable[str]) -> tuple[set[str], set[str]]:
+    """The attributes that these START expressions refer to: of their own slot, and of the job. A name without a scope
+    may be of either."""
+    import classad2
+
+    nothing, asked = classad2.ClassAd(), set()
+    for start in starts:
+        asked |= outside_references(nothing, classad2.ExprTree(start or "true"), start)
+    return {name for scope, name in asked if scope != "target"}, {name for scope, name in asked if scope != "my"}
 
 
 def _started(own: Iterable[Any]) -> float:
@@ -82,12 +94,16 @@ def query_slots(collector: Any, constraint: str) -> list[dict[str, Any]]:
     import htcondor2
 
     try:
-        return [
-            plain(ad, SLOT_ATTRIBUTES) for ad in collector.query(htcondor2.AdType.Startd, constraint, SLOT_ATTRIBUTES)
-        ]
+        return [_read_slot(ad) for ad in collector.query(htcondor2.AdType.Startd, constraint, SLOT_ATTRIBUTES)]
     except htcondor2.HTCondorException:
         named = collector.query(htcondor2.AdType.Startd, f"({constraint}) && size(Name) <= {LONGEST_NAME}", ["Name"])
         return _query_in_halves(collector, sorted({str(ad["Name"]) for ad in named}))
+
+
+def _read_slot(ad: Any) -> dict[str, Any]:
+    """Its values, and its START as it is written, where that is more than a value."""
+    start = str(ad.lookup("Start")) if "Start" in ad else "true"
+    return plain(ad, SLOT_ATTRIBUTES) | ({} if start in {"true", "false"} else {START: start})
 
 
 def _query_in_halves(collector: Any, names: Sequence[str]) -> list[dict[str, Any]]:
@@ -97,7 +113,7 @@ def _query_in_halves(collector: Any, names: Sequence[str]) -> list[dict[str, Any
 
     wanted = f"member(Name, {{{', '.join(classad2.quote(name) for name in names)}}})"
     try:
-        return [plain(ad, SLOT_ATTRIBUTES) for ad in collector.query(htcondor2.AdType.Startd, wanted, SLOT_ATTRIBUTES)]
+        return [_read_slot(ad) for ad in collector.query(htcondor2.AdType.Startd, wanted, SLOT_ATTRIBUTES)]
     except htcondor2.HTCondorException:
         if len(names) > 1:
             middle = len(names) // 2
@@ -111,67 +127,6 @@ def _among(nodes: Iterable[str]) -> str:
     import classad2
 
     return " || ".join(f"EhosNode =?= {classad2.quote(node)}" for node in nodes)
-
-
-def query_schedd(ad: str) -> list[dict[str, Any]]:
-    """The idle jobs of the schedd with this ad, a group a shape. The bindings give up the whole answer for one job that
-    they cannot read: then each owner's are asked for alone, and only those of such a job's owner are not known.
-    """
-    import classad2
-    import htcondor2
-
-    schedd = htcondor2.Schedd(classad2.ClassAd(ad))
-    try:
-        return [_read_group(group) for group in _groups(schedd, IDLE, GROUP_BY)]
-    except htcondor2.HTCondorException:
-        owners = {str(group["Owner"]): int(group["JobCount"]) for group in _groups(schedd, IDLE, OWNED)}
-        return [group for owner in sorted(owners) for group in _query_owner(schedd, owner, owners[owner])]
-
-
-def query_jobs_on(ad: str, nodes: Sequence[str]) -> list[tuple[str, str]]:
-    """The jobs of the schedd with this ad that hold a claim on these nodes: (the slot's name, the job's id). A slot's
-    name ends with its node's; of a parallel job RemoteHosts has them all."""
-    import classad2
-    import htcondor2
-
-    names = classad2.quote("|".join(nodes))
-    here = f"regexp({names}, RemoteHost) || regexp({names}, RemoteHosts)"
-    jobs = htcondor2.Schedd(classad2.ClassAd(ad)).query(here, [*HOSTS, "ClusterId", "ProcId"])
-    return [
-        (str(job.eval(name)), f"{job['ClusterId']}.{job['ProcId']}") for job in jobs for name in HOSTS if name in job
-    ]
-
-
-def _query_owner(schedd: Any, owner: str, jobs: int) -> list[dict[str, Any]]:
-    import classad2
-    import htcondor2
-
-    theirs = f"({IDLE}) && Owner =?= {classad2.quote(owner)}"
-    try:
-        return [_read_group(group) for group in _groups(schedd, theirs, [*GROUP_BY, "Owner"])]
-    except htcondor2.HTCondorException:
-        _groups(schedd, theirs, OWNED)  # raises, if it is the schedd that fails
-        return [{"JobCount": jobs, UNREADABLE: owner}]
-
-
-def _groups(schedd: Any, constraint: str, attributes: Sequence[str]) -> Any:
-    """Jobs by what they have in common. The constraint sees these attributes only."""
-    import htcondor2
-
-    return schedd.query(constraint, list(attributes), opts=htcondor2.QueryOpt.GroupBy)
-
-
-def _read_group(group: Any) -> dict[str, Any]:
-    return {
-        **plain(group, (*GROUP_BY, "JobCount")),
-        "Requirements": str(group.lookup("Requirements")),
-        "Text": _texts(group),
-    }
-
-
-def _texts(group: Any) -> dict[str, str]:
-    """The requests as they were written, for the report on those that come to no number."""
-    return {name: str(group.lookup(name)) for name in GROUP_BY if name.startswith("Request") and name in group}
 
 
 def invalidate(collector: Any, nodes: Sequence[str]) -> None:

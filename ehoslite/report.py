@@ -29,6 +29,7 @@ LOUD = {
     "schedd-silent": logging.WARNING,
     "forged-ad": logging.WARNING,
     "unreadable-ad": logging.WARNING,
+    "not-matched": logging.WARNING,
     "not-active": logging.INFO,
 }
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from ehoslite.demand_settings import DemandSettings
 from ehoslite.options import DAY, HOUR, MINUTE, NAME, Megabytes, Place, Seconds, option
 
 # HTCondor's JOB_DEFAULT_LEASE_DURATION: so long a schedd waits for a silent startd before it starts the job elsewhere.
@@ -293,5 +294,6 @@ class Settings:
         sample={},
     )
     condor: CondorSettings = option("the HTCondor pool", factory=CondorSettings)
+    demand: DemandSettings = option("whose idle jobs start nodes", factory=DemandSettings)
     scaling: ScalingSettings = option("how many nodes, and for how long", factory=ScalingSettings)
     record: RecordSettings = option("the memory between passes", factory=RecordSettings)

@@ -24,6 +24,7 @@ from typing import Any
 
 from ehoslite.clouds.console import last_words
 from ehoslite.clouds.guest import FOLDER_VARIABLE
+from ehoslite.clouds.promises import promises_of
 from ehoslite.clouds.recipe import recipe_of
 from ehoslite.clouds.release import find_prefix
 from ehoslite.errors import ActionFailed, CloudUnreachable, NoCapacity
@@ -56,7 +57,7 @@ class LocalCloud:
 
     def flavors(self) -> tuple[Flavor, ...]:
         """The configured sizes."""
-        recipe = recipe_of(self.settings)
+        recipe, promises = recipe_of(self.settings), promises_of(self.settings)
         return tuple(
             Flavor(
                 self.name,
@@ -64,6 +65,7 @@ class LocalCloud:
                 Resources(flavor.cpus, flavor.memory, flavor.disk * KIB_PER_MB, flavor.gpus),
                 flavor.price,
                 recipe=recipe,
+                promises=promises,
             )
             for flavor in self.settings.flavors
         )

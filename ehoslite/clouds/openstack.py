@@ -17,6 +17,7 @@ from urllib.parse import quote
 from ehoslite.clouds.calls import Calls
 from ehoslite.clouds.console import brief, last_words
 from ehoslite.clouds.names import Names
+from ehoslite.clouds.promises import promises_of
 from ehoslite.clouds.quotas import room_of
 from ehoslite.clouds.recipe import recipe_of
 from ehoslite.clouds.request import NO_TAGS, TAGS_SINCE, Request
@@ -71,7 +72,7 @@ class OpenStack:
         self.pool = pool
         self.calls = Calls(settings, name, remaining, sleep)
         self.names = Names(settings, self.calls, {} if known is None else known)
-        self.recipe = recipe_of(settings)
+        self.recipe, self.promises = recipe_of(settings), promises_of(settings)
         self._listed: list[dict[str, Any]] = []
 
     def flavors(self) -> tuple[Flavor, ...]:
@@ -98,9 +99,8 @@ class OpenStack:
         gigabytes = self.settings.boot_volume or int(seen["disk"])
         disk = max(0, (gigabytes + self.settings.scratch_size) * MB_PER_GB - self.settings.disk_reserved) * KIB_PER_MB
         gpus = gpus_of(seen.get("extra_specs", {}))
-        return Flavor(
-            self.name, name, Resources(int(seen["vcpus"]), memory, disk, gpus), price, int(seen["ram"]), self.recipe
-        )
+        size = Resources(int(seen["vcpus"]), memory, disk, gpus)
+        return Flavor(self.name, name, size, price, int(seen["ram"]), self.recipe, self.promises)
 
     def servers(self) -> tuple[Server, ...]:
         """Every server with this pool's tag, in whatever state; page by page, or not at all."""

@@ -12,6 +12,7 @@ from ehoslite import pool
 from ehoslite.ads import read_demand, read_slots
 from ehoslite.asking import Unanswered
 from ehoslite.errors import ActionFailed, PoolUnreachable
+from ehoslite.matching import Matched, Matching
 from ehoslite.model import Demand, Node, Slot
 from ehoslite.settings import CondorSettings
 from faults.model.breaking import Effects
@@ -47,7 +48,7 @@ class PretendPool(pool.Pool):
     def _ads(self) -> list[dict[str, Any]]:
         return [{**ad, "LastHeardFrom": heard} for heard, ads in self.world.collector.values() for ad in ads]
 
-    def demand(self, schedds: Mapping[str, str]) -> Demand:
+    def demand(self, schedds: Mapping[str, str], _asked: Iterable[str] = ()) -> Demand:
         """The idle jobs of these schedds."""
         return self.effects.around("pool.demand", lambda: self._demand(schedds))
 
@@ -70,6 +71,10 @@ class PretendPool(pool.Pool):
             }
             for request, count in Counter(job.request for job in waiting).items()
         ]
+
+    def match(self, matching: Matching) -> Matched:  # noqa: ARG002 - what runs where is a matter of amounts here
+        """Nothing is learned of nodes, and no shape asks for more than room."""
+        return Matched()
 
     def slots_of(self, nodes: Iterable[Node]) -> dict[str, tuple[Slot, ...]]:
         """The collector's ads of these nodes, now."""

@@ -29,7 +29,10 @@ def file(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(("path", "kind", "known"), OPTIONS, ids=[".".join(map(str, path)) for path, _, _ in OPTIONS])
 def test_wrong_types_are_faults_at_every_option(file: Path, path: tuple[Any, ...], kind: Any, known: Option) -> None:
     wrong: list[Any] = [[[1]], "\u0007"]
-    if "int" in str(kind) or "float" in str(kind) or kind in {Seconds, Megabytes}:
+    if typing.get_origin(kind) is Mapping and int in typing.get_args(kind):
+        wrong += [5, True, "text", [1], {"a": "many"}, {"a": True}, {"a": 0.5}]
+        wrong += [{"a": known.at_least - 1}] if known.at_least is not None else []
+    elif "int" in str(kind) or "float" in str(kind) or kind in {Seconds, Megabytes}:
         wrong += [True, "many", float("nan"), float("inf"), 10**400, {"a": 1}]
         wrong += [known.at_least - 1] if known.at_least is not None else []
     elif is_dataclass(kind) or typing.get_origin(kind) is Mapping:

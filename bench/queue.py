@@ -1,0 +1,104 @@
+"""What a pass costs beside bare queries, with 100,000 jobs in 20 shapes on a real schedd."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from ehoslite.act import Hands, rehearse
+from ehoslite.ads import GROUP_BY, SLOT_ATTRIBUTES
+from ehoslite.asking import ask
+from ehoslite.clouds import open_clouds
+from ehoslite.pool import Pool
+from ehoslite.record import Record
+from ehoslite.schedds import COUNTED_BY, IDLE
+from lab.jobs import wait_until
+from lab.pool import LabPool, temporary_directory
+from lab.release import find_or_build
+from lab.stand import Stand
+from reconcile import reconcile
+
+JOBS, SHAPES, RUNS = 100_000, 20, 3
+LARGE_QUEUE = """
+MAX_JOBS_PER_SUBMISSION = 1000000
+MAX_JOBS_PER_OWNER = 1000000
+MAX_JOBS_SUBMITTED = 1000000
+SCHEDD_INTERVAL = 300
+NEGOTIATOR_INTERVAL = 60
+"""
+NEW = "AutoClusterId =?= undefined && JobStatus == 1"
+TINY = {"name": "tiny", "cpus": 1, "memory": "512 MB", "disk": "1 GB"}
+
+
+def rows() -> Iterator[tuple[str, str]]:
+    """Wall seconds, the medians of a few runs; each kind of query in a child of its own, as a pass asks."""
+    release = find_or_build()
+    with temporary_directory() as folder:
+        pool = LabPool(folder / "pool", release, extra=LARGE_QUEUE)
+        with Stand(folder, release, pool=pool, flavors=(TINY,), scaling={"nodes_max": 1, "nodes_min": 1}) as stand:
+            fill(stand)
+            yield from measure(stand, "no startd, no autocluster")
+            stand.reconcile()
+            stand.wait_for_nodes(1)
+            wait_until(lambda: not stand.pool.queue(NEW, ["ClusterId"]), 120, "an autocluster for every job")
+            yield from measure(stand, "one node, autoclusters")
+
+
+def fill(stand: Stand) -> None:
+    """Jobs that no node of the lab holds."""
+    for number in range(SHAPES):
+        lines = {"count": JOBS // SHAPES, "memory": 70_000 + number, "cpus": 1 + number % 4}
+        stand.pool.submit(**lines)  # type: ignore[arg-type]
+
+
+def measure(stand: Stand, what: str) -> Iterator[tuple[str, str]]:
+    """The bare queries and a pass over the same queue."""
+    settings = stand.settings
+    pool = Pool(settings.condor)
+    (ad,) = pool.slots()[2].values()
+    group_by = timed(lambda: in_child(pool, bare, ad, GROUP_BY))
+    counted = timed(lambda: in_child(pool, bare, ad, COUNTED_BY))
+    slots = timed(lambda: in_child(pool, bare_slots))
+    demand = timed(lambda: pool.demand({"schedd": ad}))
+    clouds = {cloud.name: cloud for cloud in open_clouds(settings, lambda: 600.0)}
+    hands = Hands(settings, Pool(settings.condor), clouds, random.Random(1), lambda: 600.0)  # noqa: S311
+    record = Record(settings.record, time.time(), keep=False)
+    whole = timed(lambda: reconcile(hands, record, time.time(), rehearse))
+    head = f"queue of {JOBS:,} jobs, {what}:"
+    yield f"{head} bare GroupBy, and of slots", f"{group_by:.2f} s and {slots:.2f} s"
+    yield f"{head} bare GroupBy of what we count by", f"{counted:.2f} s"
+    yield f"{head} our demand", f"{demand:.2f} s"
+    yield f"{head} a whole dry pass", f"{whole:.2f} s; ratio to the bare {whole / (group_by + slots):.2f}"
+
+
+def in_child(pool: Pool, question: Callable[..., Any], *arguments: Any) -> Any:
+    """The answer to a question, as a pass asks it."""
+    return ask(pool._in_child(question, *arguments), 600)  # noqa: SLF001
+
+
+def bare(ad: str, attributes: list[str]) -> int:
+    """Jobs grouped by these attributes, and no more."""
+    import classad2
+    import htcondor2
+
+    schedd = htcondor2.Schedd(classad2.ClassAd(ad))
+    return len(list(schedd.query(IDLE, list(attributes), opts=htcondor2.QueryOpt.GroupBy)))
+
+
+def bare_slots() -> int:
+    """The slots, and no more."""
+    import htcondor2
+
+    return len(htcondor2.Collector().query(htcondor2.AdType.Startd, "True", SLOT_ATTRIBUTES))
+
+
+def timed(do: Callable[[], Any]) -> float:
+    """The median of the wall seconds of a few runs."""
+    times = []
+    for _ in range(RUNS):
+        began = time.monotonic()
+        do()
+        times.append(time.monotonic() - began)
+    return sorted(times)[len(times) // 2]

@@ -1,0 +1,97 @@
+"""What the child asks the collector that matches shapes with slots and flavors: plain values in, plain values out."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ehoslite.matching import Matched, Matching, Verdict, Wanted
+from ehoslite.model import Flavor
+from ehoslite.samples import Sample
+from ehoslite.verdicts import Job, judge_offer, match_slots, parse_ad
+from ehoslite.wouldbe import LONGEST_SAMPLE, build_offer, keep_static, read_attributes, write_attributes
+
+
+def match(collector: Any, matching: Matching) -> Matched:
+    """Ask this collector for what the shapes want to know of the slots, and judge."""
+    until = time.monotonic() + matching.patience
+    learned = learn(collector, matching)
+    jobs = {number: Job(read_attributes(shape)) for number, shape in enumerate(matching.shapes)}
+    slots = match_slots(jobs, _ask_slots(collector, jobs, matching.asked), matching.asked) if jobs else {}
+    samples = {**matching.samples, **{sample.key: sample for sample in learned}}
+    verdicts = judge_flavors(list(jobs.values()), matching.flavors, samples, matching.now, until)
+    return Matched(slots, verdicts, learned, min((len(one) for one in verdicts), default=len(jobs)))
+
+
+def explain(collector: Any, shape: str) -> list[tuple[tuple[str, ...], list[str]]]:
+    """For one shape the slots of the pool by what it fails of there, their free amounts included: clauses (none where
+    it runs) and names. Dynamic slots are their parents' matter."""
+    import htcondor2
+
+    job, found = Job(read_attributes(shape)), defaultdict(list)
+    for slot in collector.query(htcondor2.AdType.Startd, "DynamicSlot =!= True"):
+        found[judge_offer(job.ad, slot, None).clauses].append(str(slot.get("Name", "?")))
+    return sorted((clauses, sorted(names)) for clauses, names in found.items())
+
+
+def _ask_slots(collector: Any, jobs: Mapping[int, Job], asked: Sequence[str]) -> list[Any]:
+    """The slots that jobs may be packed onto, with what their START and the jobs ask. An answer that the bindings
+    cannot read raises: then nothing is matched, and amounts decide."""
+    import htcondor2
+
+    wanted = sorted({name for job in jobs.values() for name in job.asks} | {name.lower() for name in asked})
+    return list(collector.query(htcondor2.AdType.Startd, "DynamicSlot =!= True", ["Name", "Start", *wanted]))
+
+
+def learn(collector: Any, matching: Matching) -> tuple[Sample, ...]:
+    """What the wanted slots advertise, without what passes."""
+    import classad2
+    import htcondor2
+
+    if not matching.wanted:
+        return ()
+    names = ", ".join(classad2.quote(wanted.slot) for wanted in matching.wanted)
+    ads = {str(ad["Name"]): ad for ad in collector.query(htcondor2.AdType.Startd, f"member(Name, {{{names}}})")}
+    samples = [_sample(wanted, ads[wanted.slot], matching.now) for wanted in matching.wanted if wanted.slot in ads]
+    return tuple(sample for sample in samples if len(sample.ad) <= LONGEST_SAMPLE)
+
+
+def _sample(wanted: Wanted, ad: Any, now: float) -> Sample:
+    partitionable = ad.get("PartitionableSlot") is True
+    kept = keep_static(((name, str(ad.lookup(name))) for name in ad), wanted.node, partitionable)
+    size = {}
+    if partitionable and ad.get("TotalSlots") == 1 + int(ad.get("NumDynamicSlots") or 0):
+        names = ("cpus", "memory", "disk", "gpus")
+        size = {name: float(ad.get(f"TotalSlot{name}") or 0) for name in names}
+    return Sample(wanted.key, now, write_attributes(kept), wanted.exact, **size)
+
+
+def judge_flavors(
+    jobs: Sequence[Job], flavors: Sequence[Flavor], samples: Mapping[str, Sample], now: float, until: float
+) -> tuple[tuple[Verdict, ...], ...]:
+    """The verdicts on each flavor, in the order of the shapes; those that time did not suffice for are left out."""
+    offers = [build_offer(flavor, samples, assume(), now) for flavor in flavors]
+    ads = [parse_ad(offer.ad) for offer in offers]
+    verdicts: list[list[Verdict]] = [[] for _ in flavors]
+    for job in jobs:
+        if time.monotonic() > until:
+            break
+        for place, (offer, ad) in enumerate(zip(offers, ads, strict=True)):
+            verdicts[place].append(judge_offer(job.ad, ad, offer.certain))
+    return tuple(tuple(one) for one in verdicts)
+
+
+def assume() -> dict[str, str]:
+    """What the first node of a cloud is taken for until it has been seen: as this machine, of this version."""
+    import classad2
+    import htcondor2
+
+    arch = str(htcondor2.param.get("ARCH", "X86_64"))
+    return {
+        "Arch": classad2.quote(arch),
+        "OpSys": '"LINUX"',
+        "HasFileTransfer": "true",
+        "CondorVersion": classad2.quote(htcondor2.version()),
+    }

@@ -1,0 +1,214 @@
+"""`ehoslite why`: where a job fits and where not, what it waits for, and which jobs get no node. For a ticket.
+
+It looks as a pass looks and takes its reasons from the plan of a dry run, so it tells what the pass would tell.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ehoslite import policies
+from ehoslite.actions import Create, Plan
+from ehoslite.ads import number, read_demand, text
+from ehoslite.asking import Unanswered
+from ehoslite.clouds import open_clouds
+from ehoslite.deadline import Deadline
+from ehoslite.errors import EXIT_ACTION_FAILED, EXIT_FINE, Fault, FixConfiguration
+from ehoslite.memory import Memory
+from ehoslite.model import Flavor, Shape, World
+from ehoslite.nodes import remember
+from ehoslite.observe import evaluate, observe
+from ehoslite.plan import plan
+from ehoslite.pool import Pool
+from ehoslite.record import Record
+from ehoslite.report import printable
+from ehoslite.settings import Settings
+
+STATUS = {1: "idle", 2: "running", 3: "removed", 4: "completed", 5: "held", 6: "transferring output", 7: "suspended"}
+
+# Of how many slots a line names examples, and how many lines there are of slots.
+EXAMPLES, LINES = 3, 8
+
+# What fails, and on which slots.
+Slots = Sequence[tuple[tuple[str, ...], list[str]]]
+
+# HTCondor's numbers of the universes that a startd runs (schedds.IDLE).
+UNIVERSES = {5, 10, 11, 13}
+
+
+@dataclass(frozen=True)
+class Look:
+    """What a dry run has seen and decided."""
+
+    world: World
+    memory: Memory
+    plan: Plan
+
+
+def tell_job(settings: Settings, now: float, name: str, schedd: str) -> int:
+    """Print why this job (CLUSTER or CLUSTER.PROC) waits; gives the exit code, 1 when no schedd has it."""
+    cluster, proc = read_id(name)
+    with Deadline(settings.deadline) as deadline:
+        pool = Pool(settings.condor, deadline.remaining, settings.demand)
+        look = take_look(pool, settings, now, deadline.remaining)
+        schedds = {known: ad for known, ad in pool.slots()[2].items() if schedd in {"", known}}
+        answers = pool.find_job(schedds, cluster, proc)
+        lines = [line for known, answer in answers.items() for line in _answer_lines(known, answer, pool, look)]
+    if any(not isinstance(answer, Unanswered) for answer in answers.values()):
+        print(printable("\n".join(lines)))
+        return EXIT_FINE
+    lines.append(f"no schedd that answers has a job {name} in its queue{f' (asked: {schedd})' if schedd else ''}")
+    print(printable("\n".join(lines)))
+    return EXIT_ACTION_FAILED
+
+
+def tell_unserved(settings: Settings, now: float) -> int:
+    """Print which idle jobs get no node now, and why; gives the exit code."""
+    with Deadline(settings.deadline) as deadline:
+        pool = Pool(settings.condor, deadline.remaining, settings.demand)
+        look = take_look(pool, settings, now, deadline.remaining)
+    print(printable("\n".join(unserved_lines(look))))
+    return EXIT_FINE
+
+
+def take_look(pool: Pool, settings: Settings, now: float, remaining: Callable[[], float]) -> Look:
+    """Look and plan as a pass does. Raises PoolUnreachable."""
+    memory = Record(settings.record, now, keep=False).memory()
+    world = observe(pool, open_clouds(settings, remaining), memory, now)
+    return Look(world, memory, plan(world, remember(memory, world, settings), settings))
+
+
+def _answer_lines(schedd: str, answer: Any, pool: Pool, look: Look) -> list[str]:
+    if isinstance(answer, Unanswered):
+        return [f"schedd {schedd}: {answer}; whether it has the job is not known"]
+    shape = _find_shape(pool, look, answer)
+    slots = pool.explain(shape.ad) if shape and _waits(answer) else []
+    return job_lines(schedd, answer, shape, slots, look)
+
+
+def read_id(name: str) -> tuple[int, int | None]:
+    """Cluster and process of a job's name. Raises FixConfiguration."""
+    given = re.fullmatch(r"(\d{1,9})(?:\.(\d{1,9}))?", name)
+    if not given:
+        raise FixConfiguration([Fault(name, "", "is no job; write CLUSTER.PROC, as condor_q shows it, or CLUSTER")])
+    return int(given[1]), int(given[2]) if given[2] else None
+
+
+def _find_shape(pool: Pool, look: Look, job: Mapping[str, Any]) -> Shape | None:
+    """The shape that this job is of; None if its requests come to no numbers. One that does not count (it has just
+    come, or is not served) is judged alone."""
+    read = read_demand({"": [job]}).shapes
+    if not read:
+        return None
+    for shape in look.world.demand.shapes:
+        if (shape.request, shape.ad) == (read[0].request, read[0].ad):
+            return shape
+    alone = replace(look.world, demand=replace(look.world.demand, shapes=read))
+    return evaluate(pool, alone, look.memory).demand.shapes[0]
+
+
+def _waits(job: Mapping[str, Any]) -> bool:
+    return job.get("JobStatus") == 1 and job.get("JobUniverse") in UNIVERSES
+
+
+def job_lines(schedd: str, job: Mapping[str, Any], shape: Shape | None, slots: Slots, look: Look) -> list[str]:
+    """All that is known of why the job waits."""
+    now = look.world.now
+    status = STATUS.get(int(number(job, "JobStatus")), "in an unknown state")
+    since = max(0.0, now - number(job, "EnteredCurrentStatus", number(job, "QDate", now)))
+    name = f"{number(job, 'ClusterId'):.0f}.{number(job, 'ProcId'):.0f}"
+    lines = [f"job {name} of {text(job, 'Owner')} at {schedd}: {status} for {since:.0f} s"]
+    if job.get("JobUniverse") not in UNIVERSES:
+        return [*lines, "  it runs beside its schedd and needs no node (a DAG, a local or a grid job)"]
+    if job.get("JobStatus") != 1:
+        more = text(job, "HoldReason") if job.get("JobStatus") == 5 else text(job, "RemoteHost")
+        return [*lines, *([f"  {more}"] if more else [])]
+    if shape is None:
+        return [
+            *lines,
+            "  what it requests comes to no number, so the negotiator cannot place it either: see `why not`",
+        ]
+    lines += [f"  it asks for {shape}", f"  Requirements: {shape.requirements}", ""]
+    lines += ["where it could run on a new node:", *(f"  {line}" for line in flavor_lines(shape, look.world)), ""]
+    lines += ["on the slots that there are:", *(f"  {line}" for line in slot_lines(slots)), ""]
+    return [*lines, "what it waits for:", *(f"  {line}" for line in waiting_lines(job, shape, look))]
+
+
+def flavor_lines(shape: Shape, world: World) -> Iterator[str]:
+    """What is to be said of each flavor, and of each cloud that does not answer."""
+    whys = {misfit.flavor: misfit.clauses for misfit in shape.misfits}
+    for cloud in world.clouds:
+        if cloud.fault:
+            yield f"{cloud.name}: does not answer: {cloud.fault}"
+        for flavor in () if cloud.fault else cloud.flavors:
+            name = f"{cloud.name}/{flavor.name}"
+            yield f"{name}: {_verdict(shape, flavor, whys.get(name, ()))}"
+
+
+def _verdict(shape: Shape, flavor: Flavor, failing: Sequence[str]) -> str:
+    clauses = " && ".join(failing)
+    if not flavor.resources.holds(shape.request):
+        return f"too small: it has {flavor.resources}, too few {', '.join(flavor.resources.lacking(shape.request))}"
+    if shape.runs(flavor.ilk):
+        return f"yes, {flavor.resources.holds(shape.request)} side by side"
+    if flavor.ilk in shape.tries:
+        return f"not known until a node of it has been seen: {clauses}"
+    return f"no: {clauses}"
+
+
+def slot_lines(slots: Slots) -> list[str]:
+    """The slots by what fails there; those on which it could start come first."""
+    if not slots:
+        return ["there are none"]
+    lines = []
+    for clauses, names in slots[:LINES]:
+        some = ", ".join(names[:EXAMPLES]) + (", ..." if len(names) > EXAMPLES else "")
+        lines.append(f"{len(names)} of them: {'no: ' + ' && '.join(clauses) if clauses else 'yes'} ({some})")
+    rest = sum(len(names) for _, names in slots[LINES:])
+    return lines + ([f"{rest} more, for other reasons"] if rest else [])
+
+
+def waiting_lines(job: Mapping[str, Any], shape: Shape, look: Look) -> list[str]:
+    """Boots that are under way, what the next pass would make, and what it holds back."""
+    now = look.world.now
+    flavors = {(flavor.cloud, flavor.name): flavor for cloud in look.world.clouds for flavor in cloud.flavors}
+    lines = []
+    for node in look.plan.nodes:
+        flavor = flavors.get((node.cloud, node.flavor))
+        fits = flavor is not None and shape.takes(flavor.ilk) and flavor.resources.holds(shape.request)
+        if fits and policies.is_booting(node, now):
+            place, boots = f"{node.cloud}/{node.flavor}", now - node.created
+            lines.append(f"the boot of node {node.id} ({place}), for {boots:.0f} s so far")
+    made = [action for action in look.plan.actions if isinstance(action, Create) and shape.takes(action.flavor.ilk)]
+    for subject, reason in dict.fromkeys((action.subject, action.reason) for action in made):
+        lines.append(f"the next pass, which would create {subject}: {reason.text} [{reason.code}]")
+    held = [hold.reason for hold in look.plan.held if concerns(hold.subject, shape, look)]
+    lines += [f"{reason.text} [{reason.code}]" for reason in held]
+    if why := text(job, "LastRejMatchReason").strip():
+        lines.append(f"the negotiator, which said {now - number(job, 'LastRejMatchTime', now):.0f} s ago: {why}")
+    return lines or ["nothing that ehoslite knows of: there is room for it, and the negotiator will start it"]
+
+
+def concerns(subject: str, shape: Shape, look: Look) -> bool:
+    """Whether a hold-back is about this shape, or about all of the demand; not about a node or another shape."""
+    return subject == str(shape) or not (subject in about_nodes(look) or subject in map(str, look.world.demand.shapes))
+
+
+def about_nodes(look: Look) -> set[str]:
+    """The subjects of hold-backs that concern nodes that there are, not demand."""
+    return {"retire", *(node.id for node in look.plan.nodes), *(slot.name for slot in look.world.slots)}
+
+
+def unserved_lines(look: Look) -> list[str]:
+    """What is held back of the demand."""
+    idle = sum(shape.count for shape in look.world.demand.shapes)
+    nodes = about_nodes(look)
+    held = [hold for hold in look.plan.held if hold.subject not in nodes]
+    made = sum(isinstance(action, Create) for action in look.plan.actions)
+    lines = [f"idle jobs: {idle} in {len(look.world.demand.shapes)} shapes; the next pass would create {made} nodes"]
+    if not held:
+        return [*lines, "every job has room, a node that boots, or one that the next pass makes"]
+    return [*lines, "", *(f"{hold.reason.text} [{hold.reason.code}]" for hold in held)]
