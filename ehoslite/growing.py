@@ -1,98 +1,168 @@
-"""The part of the plan that adds nodes: for the queue, for the minimum, for the spare."""
+"""The part of the plan that adds nodes: for the queue, for the minimum, for the spare and the reserve."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from math import ceil
 
 from ehoslite import policies
 from ehoslite.actions import Reason
+from ehoslite.allowance import amounts_of, fullest
 from ehoslite.booting import keys_of
+from ehoslite.choosing import Waiting, cheapest_basket, stages
 from ehoslite.draft import Draft, idle_jobs
-from ehoslite.model import Flavor, Resources, Shape
+from ehoslite.model import CloudView, Flavor, Resources, Shape
 from ehoslite.packing import Rank, largest_first
 
 
 def serve_demand(draft: Draft) -> None:
-    """Pack the idle jobs, making nodes where room is missing."""
-    flavors = [flavor for cloud in draft.clouds for flavor in cloud.flavors]
-    for shape in largest_first(draft.world.demand.shapes, flavors):
+    """Pack the idle jobs onto the room that there is, and make nodes for those that find none."""
+    waiting = [(shape, count) for shape, count in place_on_room(draft) if is_served_by_a_flavor(draft, shape, count)]
+    for clouds in stages(draft.settings.scaling.node_allocation, draft.clouds):
+        if waiting:
+            basket = cheapest_basket(draft.basket, waiting, clouds, fits)
+            draft.adopt(basket)
+            waiting = basket.left
+    draft.short = waiting
+    for shape, count in waiting:
+        report_limit(draft, str(shape), f"no node for {idle_jobs(count)} of {shape}", shape.request)
+
+
+def fits(shape: Shape, flavor: Flavor) -> bool:
+    """Whether such a job could ever run on a node of this flavor."""
+    return flavor.resources.holds(shape.request) > 0
+
+
+def place_on_room(draft: Draft) -> list[Waiting]:
+    """Put jobs onto free slots and onto nodes that boot, come back or can be taken back; gives those left over."""
+    left: list[Waiting] = []
+    for shape in largest_first(draft.world.demand.shapes, draft.packing.rooms()):
         placed = draft.packing.place(shape.request, shape.count)
         if placed[Rank.BOOTING]:
             verb = "waits" if placed[Rank.BOOTING] == 1 else "wait"
             text = f"{idle_jobs(placed[Rank.BOOTING])} of {shape} {verb} for a node that boots or comes back"
             draft.hold(str(shape), "waits-for-boot", text)
-        left = shape.count - placed.total()
-        if left:
-            make_room(draft, shape, left, flavors)
+        if placed.total() < shape.count:
+            left.append((shape, shape.count - placed.total()))
+    return left
 
 
-def make_room(draft: Draft, shape: Shape, count: int, flavors: Sequence[Flavor]) -> None:
-    """New nodes for `count` jobs of a shape, as far as limits and quotas go."""
-    if not policies.fitting_flavors(shape.request, flavors):
-        report_unfit(draft, shape, count, flavors)
-        return
-    reason = Reason("demand", f"no room for {idle_jobs(count)} of {shape}")
-    while count > 0 and (chosen := draft.choose(shape.request, count)):
-        draft.create(*chosen, reason)
-        count -= draft.packing.place(shape.request, count).total()
-    if count > 0:
-        report_limit(draft, str(shape), f"no node for {idle_jobs(count)} of {shape}")
-
-
-def report_unfit(draft: Draft, shape: Shape, count: int, flavors: Sequence[Flavor]) -> None:
-    """No flavor can ever run it: say which resource is short on the nearest one."""
+def is_served_by_a_flavor(draft: Draft, shape: Shape, count: int) -> bool:
+    """Whether any flavor can ever run it; else it is said which resource is short on the nearest one."""
+    flavors = [flavor for cloud in draft.clouds for flavor in cloud.flavors]
+    if any(fits(shape, flavor) for flavor in flavors):
+        return True
     what = f"no node for {idle_jobs(count)} of {shape}"
     if not flavors:
         draft.hold(str(shape), "no-flavor", f"{what}: no cloud offers a flavor now")
-        return
+        return False
     nearest = min(flavors, key=lambda flavor: (len(flavor.resources.lacking(shape.request)), flavor.name))
     short = ", ".join(nearest.resources.lacking(shape.request))
     text = f"{what}: no flavor is large enough; {nearest.cloud}/{nearest.name} has {nearest.resources}, too few {short}"
     draft.hold(str(shape), "no-flavor-fits", text)
+    return False
 
 
-def report_limit(draft: Draft, subject: str, what: str) -> None:
-    """Which limit binds: our own on nodes, or the clouds' quotas."""
-    if draft.nodes_left <= 0:
-        draft.hold(subject, "nodes-max", f"{what}: nodes_max {draft.settings.scaling.nodes_max} is reached")
-    elif not draft.clouds:
+def report_limit(draft: Draft, subject: str, what: str, request: Resources, clouds: Sequence[CloudView] = ()) -> None:
+    """Which limit binds: one of our own, the clouds' quotas, or that boots fail."""
+    asked = clouds or draft.clouds
+    fitting = policies.fitting_flavors(request, (flavor for cloud in asked for flavor in cloud.flavors))
+    if not draft.clouds:
         draft.hold(subject, "no-cloud", f"{what}: no cloud answers")
-    elif not any(draft.trusted(flavor) for cloud in draft.clouds for flavor in cloud.flavors):
+    elif draft.allowance.left.nodes < 1:
+        draft.hold(subject, "nodes-max", f"{what}: nodes_max {draft.settings.scaling.nodes_max} is reached")
+    elif not any(draft.allowance.trusted(flavor) for flavor in fitting):
         draft.hold(subject, "boots-fail", f"{what}: boots have failed wherever one could be made")
+    elif reason := own_limit(draft, fitting):
+        draft.hold(subject, reason.code, f"{what}: {reason.text}")
     else:
-        bounds = [f"{draft.rooms[cloud.name].bound or 'the quota'} of {cloud.name}" for cloud in draft.clouds]
-        draft.hold(subject, "quota", f"{what}: {', '.join(bounds)} allows none that fits")
+        rooms = {
+            cloud.name: draft.allowance.rooms[cloud.name] for cloud in asked if cloud.name in draft.allowance.rooms
+        }
+        draft.hold(subject, "quota", f"{what}: {fullest(rooms)} allows none that fits")
+
+
+def own_limit(draft: Draft, fitting: Iterable[Flavor]) -> Reason | None:
+    """Which of our own limits, beside nodes_max, keeps from making any of these though its cloud has room for it."""
+    allowance, scaling = draft.allowance, draft.settings.scaling
+    for flavor in fitting:
+        if allowance.rooms[flavor.cloud].holds(flavor) < 1 or not allowance.trusted(flavor):
+            continue
+        lacking = allowance.left.lacking(amounts_of(flavor))
+        now = allowance.total
+        one = f"one more {flavor.cloud}/{flavor.name}"
+        if "cores" in lacking:
+            text = f"all nodes have {now.cores:g} cores, and {one} has {flavor.resources.cpus:g}"
+            return Reason("cores-max", f"cores_max is {scaling.cores_max}; {text}")
+        if "memory" in lacking:
+            text = f"all nodes have {now.memory:g} MB, and {one} has {flavor.counted_memory:g}"
+            return Reason("memory-max", f"memory_max is {scaling.memory_max} MB; {text}")
+        if "hour" in lacking:
+            text = f"all nodes cost {now.hour:.6g} an hour, and {one} costs {flavor.price:g}"
+            return Reason("cost-per-hour", f"cost_per_hour is {scaling.cost_per_hour:g}; {text}")
+        if "month" in lacking:
+            text = f"nodes have cost {draft.spent:.2f} in this month, {now.hour:.6g} goes with the next hour"
+            return Reason("cost-per-month", f"cost_per_month is {scaling.cost_per_month:g}; {text}, and {one} is more")
+    return None
 
 
 def keep_minimum(draft: Draft) -> None:
-    """Nodes for nodes_min that the queue alone would not make."""
+    """Nodes for nodes_min, of each cloud and of all, that the queue alone would not make."""
+    for cloud in draft.clouds:
+        own = policies.cloud_minimum(cloud.name, draft.settings)
+        reason = Reason("nodes-min", f"nodes_min of {cloud.name} is {own}")
+        add_nodes(draft, own - draft.count_alive(cloud.name), reason, [cloud])
     minimum = draft.settings.scaling.nodes_min
-    add_nodes(draft, minimum - draft.count_alive(), Reason("nodes-min", f"nodes_min is {minimum}"))
+    add_nodes(draft, minimum - draft.count_alive(), Reason("nodes-min", f"nodes_min is {minimum}"), draft.clouds)
 
 
 def keep_spare(draft: Draft) -> None:
-    """Nodes that nothing is packed onto, ready for the next jobs."""
+    """Nodes that nothing is packed onto, and free cores, ready for the next jobs."""
     spare = draft.settings.scaling.nodes_spare
-    add_nodes(draft, spare - draft.count_unused_soon(), Reason("nodes-spare", f"nodes_spare is {spare}"))
+    reason = Reason("nodes-spare", f"nodes_spare is {spare}")
+    add_nodes(draft, spare - draft.count_unused_soon(), reason, draft.clouds)
+    wanted = policies.reserve_wanted(draft.cores_in_use(), draft.settings)
+    missing = wanted - draft.free_cores()
+    if missing <= 0:
+        return
+    reason = Reason("reserve", f"{wanted:g} free cores are kept ready, {missing:g} are missing")
+    while missing > 0 and (node := draft.take_back(reason)):
+        missing -= node.resources.cpus
+    while missing > 0 and (flavor := smallest_allowed(draft, Resources(cpus=1), ceil(missing), draft.clouds)):
+        draft.create_unused(flavor, reason)
+        missing -= flavor.resources.cpus
+    if missing > 0:
+        report_limit(draft, "reserve", f"{reason.text} and {missing:g} will be", Resources(cpus=1))
 
 
-def add_nodes(draft: Draft, count: int, reason: Reason) -> None:
-    """Take draining nodes back, then make nodes of the smallest flavors, as far as limits and quotas go."""
-    for node in draft.counted:
-        if count > 0 and policies.can_be_taken_back(node) and not draft.is_kept(node):
-            draft.wanted_back[node.id] = reason
-            count -= 1
-    while count > 0 and (chosen := draft.choose(Resources(), 1)):
-        draft.create(chosen[0], 1, reason)
+def add_nodes(draft: Draft, count: int, reason: Reason, clouds: Sequence[CloudView]) -> None:
+    """Take draining nodes of these clouds back, then make nodes of the smallest flavors, as far as limits and quotas
+    go."""
+    names = {cloud.name for cloud in clouds}
+    while count > 0 and draft.take_back(reason, names):
+        count -= 1
+    while count > 0 and (flavor := smallest_allowed(draft, Resources(), 1, clouds)):
+        draft.create_unused(flavor, reason)
         count -= 1
     if count > 0:
-        report_limit(draft, reason.code, f"{reason.text}, {count} missing")
+        report_limit(draft, reason.code, f"{reason.text}, {count} missing", Resources(), clouds)
+
+
+def smallest_allowed(draft: Draft, request: Resources, count: int, clouds: Sequence[CloudView]) -> Flavor | None:
+    """The flavor for one more node with room for so many requests, in the cloud whose turn it is."""
+    allowance, scaling = draft.allowance, draft.settings.scaling
+    draw = f"{scaling.random_seed}/{draft.now:.0f}/{draft.new.total()}"
+    for cloud in policies.cloud_order(scaling.node_allocation, clouds, allowance.nodes_in, request, draw):
+        fitting = policies.fitting_flavors(request, cloud.flavors)
+        if chosen := policies.choose_flavors(request, count, fitting, allowance):
+            return chosen[0][0]
+    return None
 
 
 def report_failing(draft: Draft) -> None:
     """Where boots fail, why, and when the next one is tried."""
     for flavor in sorted(draft.flavors.values(), key=lambda flavor: (flavor.cloud, flavor.name)):
-        boots = draft.boots.get(keys_of(flavor)[0])
+        boots = draft.memory.boots.get(keys_of(flavor)[0])
         if boots is None or not boots.failures:
             continue
         wait = policies.backs_off_until(boots, draft.settings) - draft.now
