@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from math import floor, inf
+from math import inf
 
 from ehoslite.booting import keys_of
 from ehoslite.model import UNLIMITED, Flavor, Room
@@ -92,16 +92,14 @@ class Allowance:
     nodes_in: Counter[str] = field(default_factory=Counter)
     made: int = 0
 
+    def __post_init__(self) -> None:
+        self.left = self.limits.less(self.total)
+
     def copy(self) -> Allowance:
         """One to try things out on."""
         return Allowance(
             self.limits, self.total, dict(self.rooms), dict(self.trials), Counter(self.nodes_in), self.made
         )
-
-    @property
-    def left(self) -> Amounts:
-        """What our own limits leave."""
-        return self.limits.less(self.total)
 
     def trusted(self, flavor: Flavor) -> int:
         """How many nodes of it may be made, after what its boots and its cloud's have taught."""
@@ -113,7 +111,7 @@ class Allowance:
         if room is None:
             return 0
         own = self.left.holds(amounts_of(flavor))
-        return max(0, min(room.holds(flavor), UNLIMITED if own >= UNLIMITED else floor(own), self.trusted(flavor)))
+        return int(max(0, min(room.holds(flavor), own, self.trusted(flavor))))
 
     def allows_together(self, first: Flavor, nodes: int, then: Flavor, more: int) -> bool:
         """Whether so many of the one and so many of the other may be made."""
@@ -128,7 +126,7 @@ class Allowance:
 
     def take(self, flavor: Flavor, nodes: int) -> None:
         """Count nodes that are to be made."""
-        self.total = self.total.less(amounts_of(flavor), -nodes)
+        self._count(amounts_of(flavor), nodes)
         self.rooms[flavor.cloud] = self.rooms[flavor.cloud].less(flavor, nodes)
         self.nodes_in[flavor.cloud] += nodes
         self.made += nodes
@@ -136,9 +134,13 @@ class Allowance:
             if key in self.trials:
                 self.trials[key] = max(0, self.trials[key] - nodes)
 
+    def _count(self, amounts: Amounts, nodes: float) -> None:
+        self.total = self.total.less(amounts, -nodes)
+        self.left = self.limits.less(self.total)
+
     def give_back(self, cloud: str, amounts: Amounts) -> None:
         """Count a node that goes."""
-        self.total = self.total.less(amounts)
+        self._count(amounts, -1)
         if cloud in self.rooms:
             room = self.rooms[cloud]
             self.rooms[cloud] = replace(

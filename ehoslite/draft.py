@@ -46,6 +46,7 @@ class Draft:
         self.startds = startds(self.world)
         self.packing = Packing(spaces(self.nodes, self.world, self.joining))
         self.spent = spent_this_month(self.memory, self.now, self.settings.scaling.time_zone)
+        self._each: dict[tuple[str, str], Amounts] = {key: amounts_of(one) for key, one in self.flavors.items()}
         self.amounts = {node.id: self._amounts(node) for node in self.counted}
         self.allowance = self._allowance()
 
@@ -88,19 +89,19 @@ class Draft:
     def _amounts(self, node: Node) -> Amounts:
         """What a node takes of our limits: by its flavor, as its cloud tells or last told; else by its ads, and at the
         highest price of its cloud, for not knowing is not zero."""
-        servers = max(1, len(node.servers))
-        flavor = self.flavors.get((node.cloud, node.flavor))
+        each = self._each.get((node.cloud, node.flavor))
+        if each is None:
+            each = self._amounts_unoffered(node)
+        return each if len(node.servers) < 2 else each.times(len(node.servers))
+
+    def _amounts_unoffered(self, node: Node) -> Amounts:
         known = self.memory.flavors.get(f"{node.cloud}/{node.flavor}")
-        if flavor:
-            each = amounts_of(flavor)
-        elif known:
-            each = Amounts(1, known.cores, known.memory, known.price, known.price)
-        else:
-            offered = self.settings.clouds[node.cloud].flavors if node.cloud in self.settings.clouds else ()
-            price = max((choice.price for choice in offered), default=0.0)
-            totals = [slot.total for slot in node.slots if slot.kind != "Dynamic"]
-            each = Amounts(1, sum(one.cpus for one in totals), sum(one.memory for one in totals), price, price)
-        return each.times(servers)
+        if known:
+            return Amounts(1, known.cores, known.memory, known.price, known.price)
+        offered = self.settings.clouds[node.cloud].flavors if node.cloud in self.settings.clouds else ()
+        price = max((choice.price for choice in offered), default=0.0)
+        totals = [slot.total for slot in node.slots if slot.kind != "Dynamic"]
+        return Amounts(1, sum(one.cpus for one in totals), sum(one.memory for one in totals), price, price)
 
     def _room(self, cloud: CloudView) -> Room:
         """The cloud's quota less what is only intended there and so not yet in the cloud's own count."""
@@ -127,7 +128,7 @@ class Draft:
         self.new_free_cores += sum(free.cpus * nodes for (_, free), nodes in basket.rooms.items())
         for one in basket.bought:
             text = f"no room for {idle_jobs(one.jobs)} of {one.shape}"
-            self.actions += [Create(one.flavor, Reason("demand", text))] * one.nodes
+            self.actions += [Create(one.flavor, Reason("demand", text)) for _ in range(one.nodes)]
             self.new[one.flavor.cloud] += one.nodes
 
     def create_unused(self, flavor: Flavor, reason: Reason) -> None:
@@ -159,15 +160,19 @@ class Draft:
         """The names of the clouds that answered."""
         return [cloud.name for cloud in self.clouds]
 
-    def cores_in_use(self) -> float:
-        """Cores of our nodes that jobs have, or that idle jobs were packed onto."""
+    def reserve(self) -> tuple[float, float]:
+        """How many free cores are to be kept ready for a load like this, and how many there are or will be."""
+        if not policies.has_reserve(self.settings):
+            return 0.0, 0.0
+        free = self.free_cores()
         whole = sum(self.amounts[node.id].cores for node in self.counted if self._may_serve(node))
+        back = sum(self.amounts[node].cores for node in self.wanted_back)
         new = sum(action.flavor.resources.cpus for action in self.actions if isinstance(action, Create))
-        return whole + new - self.free_cores()
+        return policies.reserve_wanted(whole + back + new - free, self.settings), free
 
     def free_cores(self) -> float:
         """Cores of our nodes that are or will be free, after what was packed onto them."""
-        ours = {node.id for node in self.counted if self._may_serve(node)}
+        ours = {node.id for node in self.counted if self._may_serve(node) and node.id not in self.wanted_back}
         return (
             self.packing.free_cores(ours)
             + self.new_free_cores

@@ -121,8 +121,8 @@ def keep_spare(draft: Draft) -> None:
     spare = draft.settings.scaling.nodes_spare
     reason = Reason("nodes-spare", f"nodes_spare is {spare}")
     add_nodes(draft, spare - draft.count_unused_soon(), reason, draft.clouds)
-    wanted = policies.reserve_wanted(draft.cores_in_use(), draft.settings)
-    missing = wanted - draft.free_cores()
+    wanted, free = draft.reserve()
+    missing = wanted - free
     if missing <= 0:
         return
     reason = Reason("reserve", f"{wanted:g} free cores are kept ready, {missing:g} are missing")

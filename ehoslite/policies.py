@@ -96,6 +96,11 @@ def cloud_minimum(cloud: str, settings: Settings) -> int:
     return known.nodes_min if known else 0
 
 
+def has_reserve(settings: Settings) -> bool:
+    """Whether free cores are to be kept ready."""
+    return bool(settings.scaling.reserve_cores or settings.scaling.reserve_share)
+
+
 def reserve_wanted(cores_in_use: float, settings: Settings) -> float:
     """How many free cores to keep ready: so many, or that share of the load, whichever is more. On real traces a fifth
     cut the wait above an always-on pool by a third (60 s to 40 s) and cost 4 % more."""
@@ -129,14 +134,11 @@ def drift_at_once(nodes: int, settings: Settings) -> int:
 
 def is_ghost(node: Node, world: World) -> bool:
     """Whether only ads are left of it: its cloud answered without it, and its startd is silent."""
+    if node.servers or not node.slots:
+        return False
     answered = {cloud.name for cloud in world.clouds if not cloud.fault}
     silent_clouds = {cloud.name for cloud in world.clouds if cloud.fault}
-    return (
-        not node.servers
-        and bool(node.slots)
-        and (node.cloud in answered or not silent_clouds)
-        and world.now - node.heard > FRESH
-    )
+    return (node.cloud in answered or not silent_clouds) and world.now - node.heard > FRESH
 
 
 def counts_to_limits(node: Node, world: World) -> bool:

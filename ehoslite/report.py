@@ -30,6 +30,8 @@ LOUD = {
     "forged-ad": logging.WARNING,
     "unreadable-ad": logging.WARNING,
     "not-active": logging.INFO,
+    "cost-per-hour": logging.INFO,
+    "cost-per-month": logging.INFO,
 }
 
 log = logging.getLogger("ehoslite")

@@ -18,7 +18,7 @@ Choice = tuple[Node, Reason]
 
 def retire_idle(draft: Draft) -> None:
     """Drain idle nodes, each for the first of these reasons that it meets; nothing while not all jobs are known."""
-    idle = [node for node in in_order(draft) if may_be_drained(draft, node)]
+    idle = in_order(draft, [node for node in draft.counted if may_be_drained(draft, node)])
     drains: list[Choice] = []
     for choose in idle_too_long, beyond_limits, to_make_room, for_drift:
         gone = {node.id for node, _ in drains}
@@ -36,11 +36,11 @@ def retire_idle(draft: Draft) -> None:
         report_kept(draft, [node for node in idle if node.id not in gone])
 
 
-def in_order(draft: Draft) -> list[Node]:
-    """Our nodes in the order in which idle ones go."""
+def in_order(draft: Draft, idle: Sequence[Node]) -> list[Node]:
+    """These nodes in the order in which they go."""
     order = draft.settings.scaling.retire_first
     return sorted(
-        draft.counted,
+        idle,
         key=lambda node: policies.retire_order(
             order, node, draft.amounts[node.id].hour, drifted=order == "oldest-image" and draft.drifted(node)
         ),
@@ -58,13 +58,14 @@ def idle_too_long(draft: Draft, idle: Sequence[Node], _gone: Sequence[Node]) -> 
     """Those idle past idle_timeout that the minimum, the spare and the reserve do not need."""
     scaling, chosen = draft.settings.scaling, list[Choice]()
     alive, unused = draft.count_alive() - scaling.nodes_min, draft.count_unused() - scaling.nodes_spare
-    cores = draft.free_cores() - policies.reserve_wanted(draft.cores_in_use(), draft.settings)
+    wanted, free = draft.reserve()
+    cores = free - wanted
     clouds = {name: draft.count_alive(name) - policies.cloud_minimum(name, draft.settings) for name in draft.names()}
     for node in idle:
         if alive <= 0 or unused <= 0 or not policies.idle_too_long(node, draft.now, draft.settings):
             continue
-        has_reserve = not (scaling.reserve_cores or scaling.reserve_share) or cores >= node.resources.cpus
-        if has_reserve and clouds.get(node.cloud, 1) > 0:
+        is_reserve = policies.has_reserve(draft.settings) and cores < node.resources.cpus
+        if not is_reserve and clouds.get(node.cloud, 1) > 0:
             chosen.append((node, Reason("idle-timeout", f"idle for {draft.now - node.idle_since:.0f} s")))
             alive, unused, cores = alive - 1, unused - 1, cores - node.resources.cpus
             clouds[node.cloud] = clouds.get(node.cloud, 1) - 1
@@ -184,8 +185,8 @@ def report_kept(draft: Draft, kept: Sequence[Node]) -> None:
     due = sum(policies.idle_too_long(node, draft.now, draft.settings) for node in kept)
     if due:
         text = f"{due} idle nodes are kept for nodes_min {scaling.nodes_min} or nodes_spare {scaling.nodes_spare}"
-        reserve = scaling.reserve_cores or scaling.reserve_share
-        draft.hold("retire", "kept", f"{text} or the reserve" if reserve else text)
+        reserve = " or the reserve" if policies.has_reserve(draft.settings) else ""
+        draft.hold("retire", "kept", f"{text}{reserve}")
     if len(kept) > due:
         text = f"{len(kept) - due} idle nodes are kept until they have been idle for {scaling.idle_timeout:.0f} s"
         draft.hold("retire", "idle-timeout", text)
