@@ -124,23 +124,23 @@ class ScalingSettings:
         at_least=0,
         at_most=10,
     )
-    cores_max: int | None = option("never more cores than this, counted as nodes are. Default: no limit", None, **LIMIT)
+    cores_max: int | None = option(
+        "never more cores than this, counted as nodes are. Default: no limit", None, at_least=0
+    )
     memory_max: Megabytes | None = option(
-        "never more memory than this, counted as nodes are. Default: no limit", None, at_least=0, sample=1024000
+        "never more memory than this, counted as nodes are. Default: no limit", None, at_least=0
     )
     cost_per_hour: float | None = option(
         "no node is made that would let all nodes together cost more an hour, by the prices of their flavors. "
         "Default: no limit",
         None,
         at_least=0,
-        sample=12.5,
     )
     cost_per_month: float | None = option(
         "no node is made once what nodes have cost in this calendar month, and will cost within the next hour, is "
         "more. Default: no limit",
         None,
         at_least=0,
-        sample=2000,
     )
     time_zone: str = option("where a month begins, and what the clock of the windows shows", "UTC", **TIME_ZONE)
     windows: tuple[WindowSettings, ...] = option("times in which other limits hold", factory=tuple)
