@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from ehoslite.cloudsettings import CLOUD_TYPES as CLOUD_TYPES
-from ehoslite.cloudsettings import CloudSettings as CloudSettings
-from ehoslite.cloudsettings import FlavorChoice as FlavorChoice
-from ehoslite.cloudsettings import FlavorSettings as FlavorSettings
-from ehoslite.cloudsettings import LocalCloudSettings as LocalCloudSettings
-from ehoslite.cloudsettings import LocalQuota as LocalQuota
-from ehoslite.cloudsettings import OpenStackCloudSettings as OpenStackCloudSettings
-from ehoslite.cloudsettings import OpenStackLimits as OpenStackLimits
+from ehoslite.cloud_settings import CLOUD_TYPES as CLOUD_TYPES
+from ehoslite.cloud_settings import CloudSettings as CloudSettings
+from ehoslite.cloud_settings import FlavorChoice as FlavorChoice
+from ehoslite.cloud_settings import FlavorSettings as FlavorSettings
+from ehoslite.cloud_settings import LocalCloudSettings as LocalCloudSettings
+from ehoslite.cloud_settings import LocalQuota as LocalQuota
+from ehoslite.cloud_settings import OpenStackCloudSettings as OpenStackCloudSettings
+from ehoslite.cloud_settings import OpenStackLimits as OpenStackLimits
 from ehoslite.options import DAY, HOUR, MINUTE, NAME, Megabytes, Place, Seconds, option
 
 # HTCondor's JOB_DEFAULT_LEASE_DURATION: so long a schedd waits for a silent startd before it starts the job elsewhere.
