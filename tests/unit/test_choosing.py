@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +11,9 @@ import pytest
 from ehoslite.actions import Create
 from ehoslite.memory import Boots, KnownFlavor, Memory
 from ehoslite.model import Flavor, Resources, Room, Shape, VmState, World
+from ehoslite.options import Place
 from ehoslite.plan import plan
+from ehoslite.settings import FlavorSettings, LocalCloudSettings
 from tests.unit.worlds import (
     LARGE,
     SMALL,
@@ -159,8 +162,8 @@ def test_a_flavor_that_is_offered_no_more_counts_at_the_highest_price_of_its_clo
         [server("n1", flavor=L)], [slot("n1", "Claimed", "Busy", flavor=L, kind="Static")], [jobs(1)], flavors=[S]
     )
     base = settings(cost_per_hour=4)
-    ((name, cloud),) = base.clouds.items()
-    dear = replace(base, clouds={name: replace(cloud, flavors=(replace(cloud.flavors[0], price=3.5),))})
+    cloud = LocalCloudSettings(Place(Path("/nowhere")), flavors=(FlavorSettings("small", price=3.5),))
+    dear = replace(base, clouds={"here": cloud})
     assert made(plan(seen, Memory(), dear)) == {}
     assert made(plan(seen, Memory(), base)) == {"small": 1}
 
