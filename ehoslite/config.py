@@ -82,7 +82,7 @@ def load(path: Path) -> Settings:
 
 def _combinations(reader: Reader) -> Iterator[Fault]:
     """Options that are fine alone and impossible together."""
-    scaling = reader.good.get(SCALING)
+    scaling = reader.good.get(SCALING, None if SCALING in reader.lines else ScalingSettings())
     if isinstance(scaling, ScalingSettings):
         for name, value in (("nodes_min", scaling.nodes_min), ("nodes_spare", scaling.nodes_spare)):
             if value > scaling.nodes_max:
