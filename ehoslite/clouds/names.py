@@ -79,7 +79,7 @@ class Names:
         if key not in self.known:
             try:
                 return self.image()
-            except (CloudFault, KeyError, TypeError, ValueError, AttributeError):
+            except (CloudFault, LookupError, TypeError, ValueError, AttributeError, OverflowError, RecursionError):
                 self.known[key] = True
         return ""
 

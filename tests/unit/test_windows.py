@@ -202,7 +202,7 @@ def test_a_good_window_is_read(tmp_path: Path) -> None:
     text = 'windows: [{name: night, start: "0 20 * * *", end: "0 6 * * *", nodes_max: 50, idle_timeout: 10m}]'
     (window,) = load_text(tmp_path / "ehos.yaml", f"{GOOD}scaling:\n  {text}\n").scaling.windows
     assert (window.nodes_max, window.nodes_min) == (50, None)
-    assert window.idle_timeout == 600
+    assert window.idle_timeout == Seconds(600)
     assert load_text(tmp_path / "ehos.yaml", f"{GOOD}scaling:\n  windows:\n").scaling.windows == ()
 
 
