@@ -166,6 +166,7 @@ def test_any_reply_is_survived(path: str, content: bytes) -> None:
     view = see({**encode(REPLIES), path: content})
     check_a_pass_over(view)
     harmless = content == b"{}" and path in {"/", "/flavors/7/os-extra_specs"}
+    harmless = harmless or path == "/images"  # then it is not known what a node is made of, and nothing is replaced
     assert bool(view.fault) or harmless or content == b""
 
 
