@@ -8,7 +8,7 @@ is made for every subset of the flavors, and the cheapest counts: a further flav
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 from operator import itemgetter
 
@@ -23,7 +23,6 @@ EFFORT = 600
 FEW_FLAVORS = 4
 
 Waiting = tuple[Shape, int]
-Fits = Callable[[Shape, Flavor], bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,32 +52,27 @@ class Basket:
         """What these nodes cost an hour."""
         return round(sum(one.flavor.price * one.nodes for one in self.bought), 6)
 
-    def serve(self, waiting: Sequence[Waiting], clouds: Sequence[CloudView], fits: Fits) -> Basket:
+    def serve(self, waiting: Sequence[Waiting], clouds: Sequence[CloudView]) -> Basket:
         """Pack the jobs, shape by shape, buying nodes in these clouds where room is missing."""
         counts = dict(waiting)
         sizes = [flavor.resources for cloud in clouds for flavor in cloud.flavors]
         for shape in largest_first(counts, sizes):
             count = counts[shape]
-            fitting = {
-                cloud.name: [flavor for flavor in policies.smallest_first(cloud.flavors) if fits(shape, flavor)]
-                for cloud in clouds
-            }
-            known = {flavor for flavors in fitting.values() for flavor in flavors}
+            views = [replace(cloud, flavors=tuple(policies.flavors_for(shape, [cloud]))) for cloud in clouds]
+            known = {flavor for view in views for flavor in view.flavors}
             left = wanted = count - self._fill(shape.request, count, known)
-            while left and (ways := self._choose(shape, left, clouds, fitting)):
+            while left and (ways := self._choose(shape, left, views)):
                 for flavor, nodes in ways:
                     left -= self._buy(flavor, min(nodes, self.allowance.allows(flavor)), shape, left, wanted)
             if left:
                 self.left.append((shape, left))
         return self
 
-    def _choose(
-        self, shape: Shape, count: int, clouds: Sequence[CloudView], fitting: dict[str, list[Flavor]]
-    ) -> list[tuple[Flavor, int]]:
+    def _choose(self, shape: Shape, count: int, clouds: Sequence[CloudView]) -> list[tuple[Flavor, int]]:
         """Flavors, and how many of each, in the cloud whose turn it is; empty when none may be made."""
         draw = f"{self.draw}/{self.allowance.made}"
         for cloud in policies.cloud_order(self.allocation, clouds, self.allowance.nodes_in, shape.request, draw):
-            if chosen := policies.choose_flavors(shape.request, count, fitting[cloud.name], self.allowance):
+            if chosen := policies.choose_flavors(shape.request, count, cloud.flavors, self.allowance):
                 return [(chosen[0][0], 1)] if policies.one_at_a_time(self.allocation) else chosen
         return []
 
@@ -121,26 +115,26 @@ def tightness(key: tuple[Flavor, Resources]) -> tuple[float, float, float, float
     return free.cpus, free.memory, free.disk, free.gpus, flavor.cloud, flavor.name
 
 
-def cheapest_basket(
-    basket: Callable[[], Basket], waiting: Sequence[Waiting], clouds: Sequence[CloudView], fits: Fits
-) -> Basket:
+def cheapest_basket(basket: Callable[[], Basket], waiting: Sequence[Waiting], clouds: Sequence[CloudView]) -> Basket:
     """The plan with all flavors, or one with some of them that serves every job for less. `basket` makes empty ones."""
-    whole = basket().serve(waiting, clouds, fits)
+    whole = basket().serve(waiting, clouds)
     best = (bool(whole.left), whole.cost), whole
     if len(clouds) != 1 or not any(flavor.price for flavor in clouds[0].flavors):
         return whole
-    for flavors in subsets(clouds[0].flavors, waiting, fits):
+    for flavors in subsets(clouds[0].flavors, waiting):
         view = CloudView(clouds[0].name, flavors)
-        tried = basket().serve(waiting, (view,), fits)
+        tried = basket().serve(waiting, (view,))
         if not tried.left:
             best = min(best, ((False, tried.cost), tried), key=itemgetter(0))
     return best[1]
 
 
-def subsets(flavors: Sequence[Flavor], waiting: Sequence[Waiting], fits: Fits) -> Iterator[tuple[Flavor, ...]]:
+def subsets(flavors: Sequence[Flavor], waiting: Sequence[Waiting]) -> Iterator[tuple[Flavor, ...]]:
     """Flavors to make a plan with, beside all of them: every subset where there are few, else each alone, as far as the
     effort goes."""
-    useful = [one for one in policies.smallest_first(flavors) if any(fits(shape, one) for shape, _ in waiting)]
+    useful = [
+        one for one in policies.smallest_first(flavors) if any(policies.runs_on(shape, one) for shape, _ in waiting)
+    ]
     few = len(useful) <= FEW_FLAVORS and (2 ** len(useful)) * len(waiting) <= EFFORT
     if few or len(useful) * len(waiting) <= EFFORT:
         for size in range(1, len(useful) if few else 2):

@@ -20,17 +20,14 @@ def serve_demand(draft: Draft) -> None:
     waiting = [(shape, count) for shape, count in place_on_room(draft) if is_served_by_a_flavor(draft, shape, count)]
     for clouds in stages(draft.settings.scaling.node_allocation, draft.clouds):
         if waiting:
-            basket = cheapest_basket(draft.basket, waiting, clouds, fits)
+            basket = cheapest_basket(draft.basket, waiting, clouds)
             draft.adopt(basket)
             waiting = basket.left
     draft.short = waiting
     for shape, count in waiting:
-        report_limit(draft, str(shape), f"no node for {idle_jobs(count)} of {shape}", shape.request)
-
-
-def fits(shape: Shape, flavor: Flavor) -> bool:
-    """Whether such a job could ever run on a node of this flavor."""
-    return flavor.resources.holds(shape.request) > 0
+        report_limit(
+            draft, str(shape), f"no node for {idle_jobs(count)} of {shape}", policies.flavors_for(shape, draft.clouds)
+        )
 
 
 def place_on_room(draft: Draft) -> list[Waiting]:
@@ -50,7 +47,7 @@ def place_on_room(draft: Draft) -> list[Waiting]:
 def is_served_by_a_flavor(draft: Draft, shape: Shape, count: int) -> bool:
     """Whether any flavor can ever run it; else it is said which resource is short on the nearest one."""
     flavors = [flavor for cloud in draft.clouds for flavor in cloud.flavors]
-    if any(fits(shape, flavor) for flavor in flavors):
+    if any(policies.runs_on(shape, flavor) for flavor in flavors):
         return True
     what = f"no node for {idle_jobs(count)} of {shape}"
     if not flavors:
@@ -63,10 +60,8 @@ def is_served_by_a_flavor(draft: Draft, shape: Shape, count: int) -> bool:
     return False
 
 
-def report_limit(draft: Draft, subject: str, what: str, request: Resources, clouds: Sequence[CloudView] = ()) -> None:
-    """Which limit binds: one of our own, the clouds' quotas, or that boots fail."""
-    asked = clouds or draft.clouds
-    fitting = policies.fitting_flavors(request, (flavor for cloud in asked for flavor in cloud.flavors))
+def report_limit(draft: Draft, subject: str, what: str, fitting: Sequence[Flavor]) -> None:
+    """Which limit keeps from making one of these: one of our own, the clouds' quotas, or that boots fail."""
     if not draft.clouds:
         draft.hold(subject, "no-cloud", f"{what}: no cloud answers")
     elif draft.allowance.left.nodes < 1:
@@ -76,9 +71,8 @@ def report_limit(draft: Draft, subject: str, what: str, request: Resources, clou
     elif reason := own_limit(draft, fitting):
         draft.hold(subject, reason.code, f"{what}: {reason.text}")
     else:
-        rooms = {
-            cloud.name: draft.allowance.rooms[cloud.name] for cloud in asked if cloud.name in draft.allowance.rooms
-        }
+        clouds = {flavor.cloud for flavor in fitting}
+        rooms = {name: draft.allowance.rooms[name] for name in draft.names() if name in clouds}
         draft.hold(subject, "quota", f"{what}: {fullest(rooms)} allows none that fits")
 
 
@@ -132,7 +126,7 @@ def keep_spare(draft: Draft) -> None:
         draft.create_unused(flavor, reason)
         missing -= flavor.resources.cpus
     if missing > 0:
-        report_limit(draft, "reserve", f"{reason.text} and {missing:g} will be", Resources(cpus=1))
+        report_limit(draft, "reserve", f"{reason.text} and {missing:g} will be", smallest_first_of(draft.clouds))
 
 
 def add_nodes(draft: Draft, count: int, reason: Reason, clouds: Sequence[CloudView]) -> None:
@@ -145,7 +139,12 @@ def add_nodes(draft: Draft, count: int, reason: Reason, clouds: Sequence[CloudVi
         draft.create_unused(flavor, reason)
         count -= 1
     if count > 0:
-        report_limit(draft, reason.code, f"{reason.text}, {count} missing", Resources(), clouds)
+        report_limit(draft, reason.code, f"{reason.text}, {count} missing", smallest_first_of(clouds))
+
+
+def smallest_first_of(clouds: Iterable[CloudView]) -> list[Flavor]:
+    """Every flavor of these clouds."""
+    return policies.smallest_first(flavor for cloud in clouds for flavor in cloud.flavors)
 
 
 def smallest_allowed(draft: Draft, request: Resources, count: int, clouds: Sequence[CloudView]) -> Flavor | None:

@@ -112,8 +112,9 @@ def to_make_room(draft: Draft, idle: Sequence[Node], gone: Sequence[Node]) -> li
     after = allowance_after(draft, gone)
     without_all = allowance_after(draft, [*gone, *idle])
     every = [flavor for cloud in draft.clouds for flavor in cloud.flavors if is_worth_room(draft, flavor)]
+    every = policies.smallest_first(every)
     for shape, count in draft.short:
-        flavors = policies.fitting_flavors(shape.request, every)
+        flavors = [flavor for flavor in every if policies.runs_on(shape, flavor)]
         if any(after.allows(flavor) for flavor in flavors):
             return []  # what goes already is enough
         if flavor := next((one for one in flavors if without_all.allows(one)), None):

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from ehoslite.actions import Create
 from ehoslite.allowance import Allowance, amounts_of, limits_of
 from ehoslite.choosing import FEW_FLAVORS, Basket, cheapest_basket
-from ehoslite.growing import fits
 from ehoslite.memory import Memory, Spent
 from ehoslite.model import CloudView, Flavor, Resources, Room, Shape, VmState, World
 from ehoslite.plan import plan
+from ehoslite.policies import runs_on as fits
 from ehoslite.windows import month_of
 from tests.unit.pretending import Pretence
 from tests.unit.worlds import NOW, decide, server, settings, slot, world
@@ -52,6 +52,7 @@ def shapes(draw: st.DrawFn) -> Shape:
     return Shape(request, draw(st.integers(1, 40)))
 
 
+FOUR = Flavor("here", "f1", Resources(4, 9000), 1.0)
 queues = st.lists(shapes(), min_size=1, max_size=4, unique_by=lambda shape: shape.request)
 
 
@@ -132,7 +133,7 @@ def basket_of(wanted: Sequence[Shape], offered: Sequence[Flavor], **scaling: Any
         )
 
     waiting = [(shape, shape.count) for shape in wanted if any(fits(shape, one) for one in offered)]
-    return cheapest_basket(empty, waiting, (cloud,), fits)
+    return cheapest_basket(empty, waiting, (cloud,))
 
 
 @given(queues, offers(6), limits())
@@ -155,6 +156,13 @@ def test_what_is_bought_holds_all_jobs(wanted: list[Shape], offered: list[Flavor
         whole = sum(getattr(one.flavor.resources, name) * one.nodes for one in basket.bought)
         assert free + sum(getattr(shape.request, name) * shape.count for shape in served) == whole
         assert all(getattr(room, name) >= 0 for _, room in basket.rooms)
+
+
+@example([Shape(Resources(1, 100), 1), Shape(Resources(3, 100), 1)], [Flavor("here", "f0", Resources(2, 9000)), FOUR])
+@given(queues, offers(6))
+def test_the_order_of_the_queue_does_not_matter(wanted: list[Shape], offered: list[Flavor]) -> None:
+    there, back = basket_of(wanted, offered), basket_of(wanted[::-1], offered)
+    assert (there.bought, there.rooms) == (back.bought, back.rooms)
 
 
 def cost_of(wanted: Sequence[Shape], offered: Sequence[Flavor]) -> float:
