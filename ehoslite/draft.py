@@ -22,7 +22,8 @@ from ehoslite.spending import spent_this_month
 class Draft:
     """What growing.py and shrinking.py write into. `settings` are those that hold now. `wanted_back` holds draining
     nodes to be kept though no job was packed onto them, `new` counts nodes to be made by cloud, `new_unused` those of
-    them that are for no job; `short` are the jobs that a limit leaves without a node."""
+    them that are for no job; `short` are the jobs that a limit leaves without a node, and `makes_room` says that idle
+    nodes go for them."""
 
     world: World
     settings: Settings
@@ -35,6 +36,7 @@ class Draft:
     new_unused: int = 0
     new_free_cores: float = 0.0
     short: list[Waiting] = field(default_factory=list)
+    makes_room: bool = False
 
     def __post_init__(self) -> None:
         self.now = self.world.now
@@ -142,7 +144,7 @@ class Draft:
     def take_back(self, reason: Reason, clouds: Collection[str] | None = None) -> Node | None:
         """Decide to take one draining node back, in these clouds; None if there is none. What differs from what would
         be made today is let go, and beyond the limits nothing is taken back but for jobs."""
-        if self.short or self.allowance.left.overdrawn():
+        if self.makes_room or self.allowance.left.overdrawn():
             return None
         for node in self.counted:
             in_place = clouds is None or node.cloud in clouds

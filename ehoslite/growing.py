@@ -11,6 +11,7 @@ from ehoslite.allowance import amounts_of, fullest
 from ehoslite.booting import keys_of
 from ehoslite.choosing import Waiting, cheapest_basket, stages
 from ehoslite.draft import Draft, idle_jobs
+from ehoslite.making_room import room_can_be_made
 from ehoslite.model import CloudView, Flavor, Resources, Shape
 from ehoslite.packing import Rank, largest_first
 
@@ -24,6 +25,7 @@ def serve_demand(draft: Draft) -> None:
             draft.adopt(basket)
             waiting = basket.left
     draft.short = waiting
+    draft.makes_room = room_can_be_made(draft)
     for shape, count in waiting:
         report_limit(
             draft, str(shape), f"no node for {idle_jobs(count)} of {shape}", policies.flavors_for(shape, draft.clouds)
@@ -126,7 +128,7 @@ def keep_spare(draft: Draft) -> None:
         draft.create_unused(flavor, reason)
         missing -= flavor.resources.cpus
     if missing > 0:
-        report_limit(draft, "reserve", f"{reason.text} and {missing:g} will be", smallest_first_of(draft.clouds))
+        report_missing(draft, "reserve", f"{reason.text} and {missing:g} will be", draft.clouds)
 
 
 def add_nodes(draft: Draft, count: int, reason: Reason, clouds: Sequence[CloudView]) -> None:
@@ -139,17 +141,25 @@ def add_nodes(draft: Draft, count: int, reason: Reason, clouds: Sequence[CloudVi
         draft.create_unused(flavor, reason)
         count -= 1
     if count > 0:
-        report_limit(draft, reason.code, f"{reason.text}, {count} missing", smallest_first_of(clouds))
+        report_missing(draft, reason.code, f"{reason.text}, {count} missing", clouds)
 
 
-def smallest_first_of(clouds: Iterable[CloudView]) -> list[Flavor]:
-    """Every flavor of these clouds."""
-    return policies.smallest_first(flavor for cloud in clouds for flavor in cloud.flavors)
+def report_missing(draft: Draft, subject: str, what: str, clouds: Iterable[CloudView]) -> None:
+    """Why there are too few nodes for the minimum, the spare or the reserve."""
+    if draft.makes_room:
+        draft.hold(
+            subject, "make-room", f"{what}: idle nodes go first, to make room for jobs that a limit keeps waiting"
+        )
+        return
+    flavors = policies.smallest_first(flavor for cloud in clouds for flavor in cloud.flavors)
+    report_limit(draft, subject, what, flavors)
 
 
 def smallest_allowed(draft: Draft, request: Resources, count: int, clouds: Sequence[CloudView]) -> Flavor | None:
     """The flavor for one more node with room for so many requests, in the cloud whose turn it is."""
     allowance, scaling = draft.allowance, draft.settings.scaling
+    if draft.makes_room:
+        return None
     draw = f"{scaling.random_seed}/{draft.now:.0f}/{draft.new.total()}"
     for cloud in policies.cloud_order(scaling.node_allocation, clouds, allowance.nodes_in, request, draw):
         fitting = policies.fitting_flavors(request, cloud.flavors)

@@ -3,14 +3,15 @@ something else than a new one would be. A node that runs a job, or that waiting 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from ehoslite import policies
-from ehoslite.actions import Delete, Drain, Reason
+from ehoslite.actions import Drain, Reason
 from ehoslite.allowance import Allowance
 from ehoslite.booting import keys_of
 from ehoslite.draft import Draft, idle_jobs
-from ehoslite.model import CondorState, Flavor, Node, VmState
+from ehoslite.making_room import allowance_after, flavors_worth_room, is_unneeded, on_their_way_out
+from ehoslite.model import Flavor, Node
 from ehoslite.shrinking import shares_machine
 
 Choice = tuple[Node, Reason]
@@ -49,9 +50,7 @@ def in_order(draft: Draft, idle: Sequence[Node]) -> list[Node]:
 
 def may_be_drained(draft: Draft, node: Node) -> bool:
     """Idle, not wanted, and alone with its Machine."""
-    if node.condor_state is not CondorState.IDLE or node.vm_state is not VmState.ACTIVE or draft.is_kept(node):
-        return False
-    return not shares_machine(draft, node)
+    return is_unneeded(draft, node) and not shares_machine(draft, node)
 
 
 def idle_too_long(draft: Draft, idle: Sequence[Node], _gone: Sequence[Node]) -> list[Choice]:
@@ -111,21 +110,14 @@ def to_make_room(draft: Draft, idle: Sequence[Node], gone: Sequence[Node]) -> li
         return []
     after = allowance_after(draft, gone)
     without_all = allowance_after(draft, [*gone, *idle])
-    every = [flavor for cloud in draft.clouds for flavor in cloud.flavors if is_worth_room(draft, flavor)]
-    every = policies.smallest_first(every)
     for shape, count in draft.short:
-        flavors = [flavor for flavor in every if policies.runs_on(shape, flavor)]
+        flavors = flavors_worth_room(draft, shape)
         if any(after.allows(flavor) for flavor in flavors):
             return []  # what goes already is enough
         if flavor := next((one for one in flavors if without_all.allows(one)), None):
             text = f"its place is needed: {idle_jobs(count)} of {shape} fit on no idle node"
             return [(node, Reason("make-room", text)) for node in those_in_the_way(draft, idle, after, flavor)]
     return []
-
-
-def is_worth_room(draft: Draft, flavor: Flavor) -> bool:
-    """Whether room is all that one of this flavor lacks: a cap on servers that build passes by itself."""
-    return draft.allowance.trusted(flavor) > 0 and draft.allowance.rooms[flavor.cloud].bound != "limits.building"
 
 
 def those_in_the_way(draft: Draft, idle: Sequence[Node], after: Allowance, flavor: Flavor) -> list[Node]:
@@ -142,24 +134,6 @@ def those_in_the_way(draft: Draft, idle: Sequence[Node], after: Allowance, flavo
         if with_it.allows(flavor):
             after, leaving = with_it, [other for other in leaving if other is not node]
     return leaving
-
-
-def allowance_after(draft: Draft, gone: Sequence[Node]) -> Allowance:
-    """What may be made once these nodes, and those on their way out already, are gone."""
-    after, leaving = draft.allowance.copy(), {node.id for node in (*gone, *on_their_way_out(draft))}
-    for node in draft.counted:
-        if node.id in leaving:
-            after.give_back(node.cloud, draft.amounts[node.id])
-    return after
-
-
-def on_their_way_out(draft: Draft) -> Iterator[Node]:
-    """Nodes that we drain and that nothing wants back, and those that are or will now be deleted."""
-    deleted = {action.node.id for action in draft.actions if isinstance(action, Delete)}
-    for node in draft.counted:
-        drained = policies.can_be_taken_back(node) and not draft.is_kept(node)
-        if drained or node.vm_state is VmState.DELETING or node.id in deleted:
-            yield node
 
 
 def for_drift(draft: Draft, idle: Sequence[Node], gone: Sequence[Node]) -> list[Choice]:

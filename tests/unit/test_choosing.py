@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from ehoslite import policies
 from ehoslite.actions import Create
 from ehoslite.memory import Boots, KnownFlavor, Memory
 from ehoslite.model import Flavor, Resources, Room, Shape, VmState, World
@@ -69,6 +70,7 @@ LIMITED: dict[str, Case] = {
         {"nodes_max": 8},
         {"large": 1, "small": 1},
     ),
+    "two nodes for nine jobs": ([jobs(9)], [S, M, L], {"nodes_max": 2}, {"large": 1, "small": 1}),
     "cores_max": ([jobs(9)], [S, L], {"cores_max": 5}, {"small": 5}),
     "cores_max that nothing fits": ([jobs(1, cpus=8)], [S, L], {"cores_max": 7}, {}),
     "memory_max": ([jobs(9)], [S], {"memory_max": 4500}, {"small": 4}),
@@ -190,6 +192,14 @@ def test_spent_room_of_all_shapes_is_filled_before_a_node_is_made() -> None:
     slots = [slot("n1", flavor=L, free=Resources(5, 5000, 50_000)), claim("n1", 3)]
     decided = decide(world([server("n1", flavor=L)], slots, [jobs(1, cpus=4), jobs(2)], flavors=[S, L]))
     assert acts(decided) == [("create", "here/small", "demand")]
+
+
+def test_what_is_left_on_a_new_node_is_for_jobs_that_run_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Amounts are not all: the answer of one rule counts, for the node and for what is left on it."""
+    monkeypatch.setattr(
+        policies, "runs_on", lambda shape, flavor: (shape.request.cpus == 6) == (flavor.name == "large")
+    )
+    assert made(decide(world(shapes=[jobs(1, cpus=6), jobs(2)], flavors=[S, L]))) == {"large": 1, "small": 2}
 
 
 def with_cloud_minimum(**minima: int) -> Any:

@@ -225,22 +225,28 @@ SMALL_ONE, LARGE_ONE = (
 )
 
 
-@example([Shape(Resources(8, 100, 100), 1)], [SMALL_ONE, LARGE_ONE], {"nodes_max": 2, "nodes_min": 2}, 0)
-@given(queues, offers(3), limits(), st.integers(0, 2**16))
+ONE, EIGHT = Shape(Resources(1, 100, 100), 2), Shape(Resources(8, 100, 100), 1)
+
+
+@example([ONE], [EIGHT], [SMALL_ONE, LARGE_ONE], {"nodes_max": 2, "nodes_min": 2}, 0)
+@example([ONE], [EIGHT], [SMALL_ONE, LARGE_ONE], {"nodes_max": 9, "nodes_spare": 2, "nodes_min": 0, "cores_max": 9}, 0)
+@given(queues, queues, offers(3), limits(), st.integers(0, 2**16))
 def test_every_shape_that_can_be_served_is_served_in_finite_passes(
-    wanted: list[Shape], offered: list[Flavor], scaling: dict[str, Any], seed: int
+    wanted: list[Shape], later: list[Shape], offered: list[Flavor], scaling: dict[str, Any], seed: int
 ) -> None:
-    """Whatever else is kept: the minimum, the spare, nodes of the wrong size."""
+    """Whatever else is kept: the minimum, the spare, nodes of the wrong size that served other jobs before."""
     scaling.pop("cost_per_month", None)  # a month's budget ends, and then nothing is served until the next
     scaling["nodes_max"] = max(1, scaling["nodes_max"])
-    pretence = Pretence(offered, wanted, settings(**scaling), seed)
+    pretence = Pretence(offered, [], settings(**scaling), seed)
     bounds = limits_of(settings(**scaling).scaling, 0.0)
     possible = [one for one in offered if bounds.holds(amounts_of(one)) >= 1]
-    served = {shape.request for shape in wanted if any(fits(shape, one) for one in possible)}
+    served = {shape.request for shape in (*wanted, *later) if any(fits(shape, one) for one in possible)}
 
     def is_done() -> bool:
         return not any(shape.request in served for shape in pretence.waiting())
 
-    pretence.run(600, is_done)
-    assert is_done()
+    for batch in wanted, later:
+        pretence.submit(batch)
+        pretence.run(600, is_done)
+        assert is_done()
     assert not pretence.killed

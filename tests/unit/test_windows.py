@@ -54,6 +54,11 @@ def test_when_windows_are_open(when: str, most: int) -> None:
     assert in_force(scaling(NIGHT, WEEKEND), at(when))[0].nodes_max == most
 
 
+def test_a_window_that_ends_and_begins_in_the_same_minute_goes_on() -> None:
+    window = WindowSettings("days", "0 8 * * *", "0 8 * * mon", nodes_max=3)
+    assert in_force(scaling(window), at("2026-11-23T08:00"))[1] == ("days",)
+
+
 def test_of_several_open_windows_each_option_is_the_last_one_s() -> None:
     limits, names = in_force(scaling(NIGHT, WEEKEND), at("2026-11-20T21:00"))
     assert (limits.nodes_max, limits.nodes_min, names) == (80, 2, ("night", "weekend"))
