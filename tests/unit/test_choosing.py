@@ -10,6 +10,7 @@ import pytest
 
 from ehoslite import policies
 from ehoslite.actions import Create
+from ehoslite.allowance import Allowance, Amounts, limits_of
 from ehoslite.memory import Boots, KnownFlavor, Memory
 from ehoslite.model import Flavor, Resources, Room, Shape, VmState, World
 from ehoslite.options import Place
@@ -200,6 +201,13 @@ def test_what_is_left_on_a_new_node_is_for_jobs_that_run_there(monkeypatch: pyte
         policies, "runs_on", lambda shape, flavor: (shape.request.cpus == 6) == (flavor.name == "large")
     )
     assert made(decide(world(shapes=[jobs(1, cpus=6), jobs(2)], flavors=[S, L]))) == {"large": 1, "small": 2}
+
+
+def test_two_flavors_are_chosen_where_both_together_are_allowed() -> None:
+    for nodes, way in ((3, [(M, 2), (S, 1)]), (2, [(L, 1), (S, 1)]), (1, [(L, 1)])):
+        bounds = limits_of(settings(nodes_max=nodes).scaling, 0.0)
+        allowance = Allowance(bounds, Amounts(), {"here": Room()})
+        assert policies.choose_flavors(Resources(1, 100, 100), 9, [S, M, L], allowance) == way
 
 
 def with_cloud_minimum(**minima: int) -> Any:
