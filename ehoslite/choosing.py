@@ -55,7 +55,7 @@ class Basket:
     def serve(self, waiting: Sequence[Waiting], clouds: Sequence[CloudView]) -> Basket:
         """Pack the jobs, shape by shape, buying nodes in these clouds where room is missing."""
         counts = dict(waiting)
-        sizes = [flavor.resources for cloud in clouds for flavor in cloud.flavors]
+        sizes = [flavor.resources for cloud in clouds for flavor in useful(cloud.flavors, waiting)]
         for shape in largest_first(counts, sizes):
             count = counts[shape]
             views = [replace(cloud, flavors=tuple(policies.flavors_for(shape, [cloud]))) for cloud in clouds]
@@ -132,13 +132,16 @@ def cheapest_basket(basket: Callable[[], Basket], waiting: Sequence[Waiting], cl
 def subsets(flavors: Sequence[Flavor], waiting: Sequence[Waiting]) -> Iterator[tuple[Flavor, ...]]:
     """Flavors to make a plan with, beside all of them: every subset where there are few, else each alone, as far as the
     effort goes."""
-    useful = [
-        one for one in policies.smallest_first(flavors) if any(policies.runs_on(shape, one) for shape, _ in waiting)
-    ]
-    few = len(useful) <= FEW_FLAVORS and (2 ** len(useful)) * len(waiting) <= EFFORT
-    if few or len(useful) * len(waiting) <= EFFORT:
-        for size in range(1, len(useful) if few else 2):
-            yield from combinations(useful, size)
+    chosen = useful(policies.smallest_first(flavors), waiting)
+    few = len(chosen) <= FEW_FLAVORS and (2 ** len(chosen)) * len(waiting) <= EFFORT
+    if few or len(chosen) * len(waiting) <= EFFORT:
+        for size in range(1, len(chosen) if few else 2):
+            yield from combinations(chosen, size)
+
+
+def useful(flavors: Sequence[Flavor], waiting: Sequence[Waiting]) -> list[Flavor]:
+    """Those on which any of the jobs could run; the others have no say, not even in the order of packing."""
+    return [one for one in flavors if any(policies.runs_on(shape, one) for shape, _ in waiting)]
 
 
 def stages(allocation: str, clouds: Sequence[CloudView]) -> list[tuple[CloudView, ...]]:

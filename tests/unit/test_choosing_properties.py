@@ -192,6 +192,10 @@ def test_for_one_shape_no_further_flavor_raises_the_cost_however_many(
         assert cost_of([wanted], offered) <= cost_of([wanted], before)
 
 
+@example(
+    [Shape(Resources(0, 0, 0, 1), 2), Shape(Resources(8, 0, 0, 1), 2)],
+    [Flavor("here", "f0", Resources(8, 1000, 10_000, 2), 0.1), Flavor("here", "f1", Resources(16, 1000, 10_000), 0.0)],
+)
 @given(queues, offers(9))
 def test_the_plan_is_never_dearer_than_one_flavor_for_all(wanted: list[Shape], offered: list[Flavor]) -> None:
     cost = cost_of(wanted, offered)
