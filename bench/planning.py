@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from ehoslite.choosing import EFFORT, FEW_FLAVORS
 from ehoslite.memory import Memory
 from ehoslite.model import CloudView, Demand, Flavor, Resources, Room, Server, Shape, Slot, VmState, World
 from ehoslite.options import Place
@@ -32,8 +33,30 @@ def rows() -> Iterator[tuple[str, str]]:
         spent = time.process_time() - began
         what = f"plan: {NODES:,} nodes, {jobs:,} jobs in {SHAPES} shapes, {FLAVORS} flavors: CPU"
         yield what, f"{spent:.2f} s ({len(decided.actions)} actions)"
+    yield subsets_row()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     yield "plan: peak memory of the process, both worlds in turn", f"{peak:.0f} MB"
+
+
+def subsets_row() -> tuple[str, str]:
+    """CPU seconds of a plan at the upper end of those in which every subset of the flavors is compared."""
+    chance = random.Random(2)  # noqa: S311 - the same world at each run
+    flavors = tuple(
+        Flavor("c0", f"f{number}", Resources(2**number, 2000 * 2**number, 10**8), 2**number * 0.9**number)
+        for number in range(FEW_FLAVORS)
+    )
+    shapes = [
+        Shape(Resources(1, chance.randint(100, 2000), chance.randint(10, 10**6)), 30)
+        for _ in range(EFFORT // 2**FEW_FLAVORS)
+    ]
+    seen = World(NOW, (CloudView("c0", flavors),), (), Demand(tuple(shapes)))
+    settings = Settings(
+        "bench", {"c0": LocalCloudSettings(Place(Path("/nowhere")))}, scaling=ScalingSettings(nodes_max=20_000)
+    )
+    began = time.process_time()
+    plan(seen, Memory(), settings)
+    what = f"plan: {len(shapes)} shapes, all {2**FEW_FLAVORS - 1} choices among {FEW_FLAVORS} flavors compared: CPU"
+    return what, f"{time.process_time() - began:.2f} s"
 
 
 def make_world(jobs: int, chance: random.Random) -> World:

@@ -288,9 +288,8 @@ def _settled(memory: Memory, outcomes: Sequence[Outcome]) -> Memory:
         if isinstance(outcome.action, Create) and outcome.node in intents:
             unclear = outcome.fault == Unclear.code
             intents[outcome.node] = replace(intents[outcome.node], server=outcome.server, unclear=unclear)
-    return Memory(
-        {node: seen for node, seen in memory.nodes.items() if node not in gone},
-        {node: intent for node, intent in intents.items() if node not in unmade | gone},
-        memory.boots,
-        memory.samples,
+    return replace(
+        memory,
+        nodes={node: seen for node, seen in memory.nodes.items() if node not in gone},
+        intents={node: intent for node, intent in intents.items() if node not in unmade | gone},
     )

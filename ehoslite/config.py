@@ -24,6 +24,7 @@ from ehoslite.settings import (
     ScalingSettings,
     Settings,
 )
+from ehoslite.windows import is_time_zone, why_invalid
 from ehoslite.yamlfile import compose, read_text
 
 FILE_NAME = "ehos.yaml"
@@ -81,11 +82,13 @@ def load(path: Path) -> Settings:
 
 def _combinations(reader: Reader) -> Iterator[Fault]:
     """Options that are fine alone and impossible together."""
-    scaling = reader.good.get(SCALING)
+    scaling = reader.good.get(SCALING, None if SCALING in reader.lines else ScalingSettings())
     if isinstance(scaling, ScalingSettings):
         for name, value in (("nodes_min", scaling.nodes_min), ("nodes_spare", scaling.nodes_spare)):
             if value > scaling.nodes_max:
                 yield reader.fault_at(SCALING / name, f"{value} is more than nodes_max {scaling.nodes_max}")
+        yield from _windows(reader, scaling)
+        yield from _budget(reader, scaling)
     condor = reader.good.get(CONDOR)
     if isinstance(condor, CondorSettings) and condor.token_source == "create" and condor.token_key is None:  # noqa: S105
         yield reader.fault_at(CONDOR / "token_key", "must be given with token_source: create")
@@ -97,6 +100,40 @@ def _combinations(reader: Reader) -> Iterator[Fault]:
             yield reader.fault_at(VALUES / name, "ehoslite fills this tag itself; choose another name")
         elif not re.fullmatch(TAG_NAME, name):
             yield reader.fault_at(VALUES / name, "a tag is made of lower-case letters, digits and '_', a letter first")
+
+
+def _windows(reader: Reader, scaling: ScalingSettings) -> Iterator[Fault]:
+    """Windows that cannot be read as times, or ask for what cannot be."""
+    if not is_time_zone(scaling.time_zone):
+        what = f"{scaling.time_zone} is no time zone that this machine knows; give one such as Europe/Berlin, or UTC"
+        yield reader.fault_at(SCALING / "time_zone", what)
+    names = Counter(window.name for window in scaling.windows)
+    for number, window in enumerate(scaling.windows):
+        spot = SCALING / "windows" / number
+        if names[window.name] > 1:
+            yield reader.fault_at(spot / "name", f"two windows are called {window.name}")
+        for end in ("start", "end"):
+            if wrong := why_invalid(getattr(window, end)):
+                yield reader.fault_at(spot / end, f"{getattr(window, end)!r} {wrong}")
+        if window.start.split() == window.end.split():
+            yield reader.fault_at(spot / "end", "is the same as start: the window would never end")
+        most = scaling.nodes_max if window.nodes_max is None else window.nodes_max
+        for name, value in (("nodes_min", window.nodes_min), ("nodes_spare", window.nodes_spare)):
+            if value is not None and value > most:
+                yield reader.fault_at(spot / name, f"{value} is more than nodes_max {most}")
+
+
+def _budget(reader: Reader, scaling: ScalingSettings) -> Iterator[Fault]:
+    """A budget that could never bind, and minima of clouds that are more than the maximum of all."""
+    clouds = [cloud for _, cloud in _clouds(reader)]
+    capped = [name for name in ("cost_per_hour", "cost_per_month") if getattr(scaling, name) is not None]
+    if capped and clouds and not any(flavor.price for cloud in clouds for flavor in cloud.flavors):
+        yield reader.fault_at(
+            SCALING / capped[0], "needs the price of the flavors: none has one, so it would never bind"
+        )
+    if (least := sum(cloud.nodes_min for cloud in clouds)) > scaling.nodes_max:
+        what = f"{scaling.nodes_max} is less than the nodes_min of all clouds together, {least}"
+        yield reader.fault_at(SCALING / "nodes_max", what)
 
 
 def _cloud_combinations(reader: Reader) -> Iterator[Fault]:

@@ -2,32 +2,41 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from ehoslite import policies
 from ehoslite.actions import Action, Create, HoldBack, Reason
+from ehoslite.allowance import Allowance, Amounts, amounts_of, limits_of
 from ehoslite.booting import keys_of
-from ehoslite.memory import Boots
-from ehoslite.model import UNLIMITED, CloudView, CondorState, Flavor, Node, Resources, Room, Slot, World
+from ehoslite.choosing import Basket, Waiting
+from ehoslite.memory import Boots, Memory
+from ehoslite.model import CloudView, CondorState, Flavor, Node, Resources, Room, Slot, World
 from ehoslite.packing import Packing, Rank, Space
 from ehoslite.settings import Settings
+from ehoslite.spending import spent_this_month
 
 
 @dataclass
 class Draft:
-    """What growing.py and shrinking.py write into. `wanted_back` holds draining nodes to be kept though no job was
-    packed onto them, `new` the names under which nodes to be made stand in the packing."""
+    """What growing.py and shrinking.py write into. `settings` are those that hold now. `wanted_back` holds draining
+    nodes to be kept though no job was packed onto them, `new` counts nodes to be made by cloud, `new_unused` those of
+    them that are for no job; `short` are the jobs that a limit leaves without a node, and `makes_room` says that idle
+    nodes go for them."""
 
     world: World
     settings: Settings
     nodes: tuple[Node, ...]
-    boots: Mapping[str, Boots] = field(default_factory=dict)
+    memory: Memory = field(default_factory=Memory)
     actions: list[Action] = field(default_factory=list)
     held: list[HoldBack] = field(default_factory=list)
     wanted_back: dict[str, Reason] = field(default_factory=dict)
-    new: list[str] = field(default_factory=list)
+    new: Counter[str] = field(default_factory=Counter)
+    new_unused: int = 0
+    new_free_cores: float = 0.0
+    short: list[Waiting] = field(default_factory=list)
+    makes_room: bool = False
 
     def __post_init__(self) -> None:
         self.now = self.world.now
@@ -35,14 +44,16 @@ class Draft:
         self.nodes = tuple(replace(node, boot_allowed=self._boot_allowed(node)) for node in self.nodes)
         self.counted = [node for node in self.nodes if policies.counts_to_limits(node, self.world)]
         self.clouds = [cloud for cloud in self.world.clouds if not cloud.fault]
-        self.rooms = {cloud.name: self._room(cloud) for cloud in self.clouds}
-        self.nodes_left = self.settings.scaling.nodes_max - sum(max(1, len(node.servers)) for node in self.counted)
-        self.nodes_in = Counter(node.cloud for node in self.counted)
         self.joining = {node.id for node in self.nodes if self._joins(node)}
+        self.startds = startds(self.world)
         self.packing = Packing(spaces(self.nodes, self.world, self.joining, self.flavors))
+        self.spent = spent_this_month(self.memory, self.now, self.settings.scaling.time_zone)
+        self._each: dict[tuple[str, str], Amounts] = {key: amounts_of(one) for key, one in self.flavors.items()}
+        self.amounts = {node.id: self._amounts(node) for node in self.counted}
         self.tried = Counter(
             key for node in self.counted if policies.is_booting(node, self.now) for key in self._keys(node)
         )
+        self.allowance = self._allowance()
 
     def _joins(self, node: Node) -> bool:
         """Whether it is not in the collector, and is expected to be soon."""
@@ -53,21 +64,48 @@ class Draft:
         return keys_of(flavor) if flavor else ()
 
     def _boot_allowed(self, node: Node) -> float:
-        entries = [self.boots[key] for key in self._keys(node)[:1] if key in self.boots]
+        boots = self.memory.boots
+        entries = [boots[key] for key in self._keys(node)[:1] if key in boots]
         return policies.boot_allowed(entries[0].times if entries else (), self.settings)
 
-    def trusted(self, flavor: Flavor) -> int:
-        """How many nodes of this flavor may be made, after what its boots and its cloud's have taught."""
-        allowed = UNLIMITED
-        own, whole = (self.boots.get(key, Boots(key)) for key in keys_of(flavor))
-        most = self.settings.scaling.boot_failures
-        for entry, on_trial in (own, own.failures >= most), (whole, whole.failures >= 2 * most):
-            waits = entry is own or on_trial  # one bad flavor does not stop its cloud
-            if waits and self.now < policies.backs_off_until(entry, self.settings):
-                return 0
-            if on_trial:
-                allowed = min(allowed, max(0, 1 - self.tried[entry.key]))
-        return allowed
+    def _allowance(self) -> Allowance:
+        total = Amounts()
+        for amounts in self.amounts.values():
+            total = total.less(amounts, -1)
+        limits = limits_of(self.settings.scaling, self.spent)
+        rooms = {cloud.name: self._room(cloud) for cloud in self.clouds}
+        return Allowance(limits, total, rooms, self._trials(), Counter(node.cloud for node in self.counted))
+
+    def _trials(self) -> dict[str, int]:
+        """How often what has failed in a row may be tried: not at all for a while, then one at a time. One bad flavor
+        does not stop its cloud."""
+        trials: dict[str, int] = {}
+        for flavor in self.flavors.values():
+            own, whole = (self.memory.boots.get(key, Boots(key)) for key in keys_of(flavor))
+            most = self.settings.scaling.boot_failures
+            for entry, on_trial in (own, own.failures >= most), (whole, whole.failures >= 2 * most):
+                if (entry is own or on_trial) and self.now < policies.backs_off_until(entry, self.settings):
+                    trials[entry.key] = 0
+                elif on_trial:
+                    trials[entry.key] = max(0, 1 - self.tried[entry.key])
+        return trials
+
+    def _amounts(self, node: Node) -> Amounts:
+        """What a node takes of our limits: by its flavor, as its cloud tells or last told; else by its ads, and at the
+        highest price of its cloud, for not knowing is not zero."""
+        each = self._each.get((node.cloud, node.flavor))
+        if each is None:
+            each = self._amounts_unoffered(node)
+        return each if len(node.servers) < 2 else each.times(len(node.servers))
+
+    def _amounts_unoffered(self, node: Node) -> Amounts:
+        known = self.memory.flavors.get(f"{node.cloud}/{node.flavor}")
+        if known:
+            return Amounts(1, known.cores, known.memory, known.price, known.price)
+        offered = self.settings.clouds[node.cloud].flavors if node.cloud in self.settings.clouds else ()
+        price = max((choice.price for choice in offered), default=0.0)
+        totals = [slot.total for slot in node.slots if slot.kind != "Dynamic"]
+        return Amounts(1, sum(one.cpus for one in totals), sum(one.memory for one in totals), price, price)
 
     def _room(self, cloud: CloudView) -> Room:
         """The cloud's quota less what is only intended there and so not yet in the cloud's own count."""
@@ -82,41 +120,97 @@ class Draft:
         """Say what is not done, and why."""
         self.held.append(HoldBack(subject, Reason(code, text)))
 
-    def create(self, flavor: Flavor, servers: int, reason: Reason) -> None:
-        """Make so many nodes of this flavor; their room is there for packing at once."""
-        self.nodes_left -= servers
-        self.nodes_in[flavor.cloud] += servers
-        self.rooms[flavor.cloud] = self.rooms[flavor.cloud].less(flavor, servers)
-        self.tried.update(dict.fromkeys(keys_of(flavor), servers))
-        for _ in range(servers):
-            owner = f"new node {len(self.new) + 1}"
-            self.new.append(owner)
-            self.packing.add(Space(Rank.NEW, flavor.resources, owner, flavor.ilk))
-            self.actions.append(Create(flavor, reason))
+    def basket(self) -> Basket:
+        """An empty one for new nodes, with what may still be made."""
+        scaling = self.settings.scaling
+        draw = f"{scaling.random_seed}/{self.now:.0f}"
+        return Basket(self.allowance.copy(), scaling.node_allocation, draw)
 
-    def choose(
-        self, request: Resources, count: int, suits: Callable[[Flavor], bool] = lambda _flavor: True
-    ) -> tuple[Flavor, int] | None:
-        """A flavor for so many jobs, of those that suit them, and how many nodes of it limits and quotas allow, in the
-        cloud whose turn it is. None when no cloud allows any."""
-        allocation = self.settings.scaling.node_allocation
-        draw = f"{self.settings.scaling.random_seed}/{self.now:.0f}/{len(self.new)}"
-        for cloud in policies.cloud_order(allocation, self.clouds, self.nodes_in, request, draw):
-            room = self.rooms[cloud.name]
-            room = Room(min(room.instances, self.nodes_left), room.cores, room.memory)
-            fitting = policies.fitting_flavors(request, filter(suits, cloud.flavors))
-            if chosen := policies.choose_flavor(request, count, fitting, room, self.trusted):
-                return chosen[0], 1 if policies.one_at_a_time(allocation) else chosen[1]
+    def adopt(self, basket: Basket) -> None:
+        """Decide for the nodes of this basket, for jobs."""
+        self.allowance = basket.allowance
+        self.new_free_cores += sum(free.cpus * nodes for (_, free), nodes in basket.rooms.items())
+        for one in basket.bought:
+            text = f"no room for {idle_jobs(one.jobs)} of {one.shape}"
+            self.actions += [Create(one.flavor, Reason("demand", text)) for _ in range(one.nodes)]
+            self.new[one.flavor.cloud] += one.nodes
+            self.tried.update(dict.fromkeys(keys_of(one.flavor), one.nodes))
+
+    def create_unused(self, flavor: Flavor, reason: Reason) -> None:
+        """Decide for a node that is for no job."""
+        self._create_one(flavor, reason, flavor.resources)
+        self.new_unused += 1
+
+    def create_tried(self, flavor: Flavor, waiting: Waiting, reason: Reason) -> None:
+        """Decide for a node that may turn out to be for these jobs: as many of them as it holds are put onto it."""
+        shape, count = waiting
+        jobs = min(count, flavor.resources.holds(shape.request))
+        self._create_one(flavor, reason, flavor.resources - shape.request * jobs)
+
+    def _create_one(self, flavor: Flavor, reason: Reason, free: Resources) -> None:
+        self.allowance.take(flavor, 1)
+        self.actions.append(Create(flavor, reason))
+        self.new[flavor.cloud] += 1
+        self.tried.update(keys_of(flavor))
+        self.new_free_cores += free.cpus
+
+    def take_back(self, reason: Reason, clouds: Collection[str] | None = None) -> Node | None:
+        """Decide to take one draining node back, in these clouds; None if there is none. What differs from what would
+        be made today is let go, and beyond the limits nothing is taken back but for jobs."""
+        if self.makes_room or self.allowance.left.overdrawn():
+            return None
+        for node in self.counted:
+            in_place = clouds is None or node.cloud in clouds
+            if in_place and policies.can_be_taken_back(node) and not self.is_kept(node) and not self.drifted(node):
+                self.wanted_back[node.id] = reason
+                return node
         return None
+
+    def drifted(self, node: Node) -> bool:
+        """Whether it is made of something else than a new one of its flavor would be."""
+        offered = {cloud.name for cloud in self.clouds}
+        return policies.has_drifted(node, self.flavors.get((node.cloud, node.flavor)), offered)
+
+    def names(self) -> list[str]:
+        """The names of the clouds that answered."""
+        return [cloud.name for cloud in self.clouds]
+
+    def reserve(self) -> tuple[float, float]:
+        """How many free cores are to be kept ready for a load like this, and how many there are or will be."""
+        if not policies.has_reserve(self.settings):
+            return 0.0, 0.0
+        free = self.free_cores()
+        whole = sum(self._offered_cores(node) for node in self.counted if self._may_serve(node))
+        back = sum(self._offered_cores(node) for node in self.counted if node.id in self.wanted_back)
+        new = sum(action.flavor.resources.cpus for action in self.actions if isinstance(action, Create))
+        return policies.reserve_wanted(whole + back + new - free, self.settings), free
+
+    def free_cores(self) -> float:
+        """Cores of our nodes that are or will be free, after what was packed onto them."""
+        ours = {node.id for node in self.counted if self._may_serve(node) and node.id not in self.wanted_back}
+        return (
+            self.packing.free_cores(ours)
+            + self.new_free_cores
+            + sum(node.resources.cpus for node in self.counted if node.id in self.wanted_back)
+        )
+
+    def _offered_cores(self, node: Node) -> float:
+        """The cores that its startd offers, which may be fewer than quotas and limits count."""
+        return node.resources.cpus or self.amounts[node.id].cores
+
+    def _may_serve(self, node: Node) -> bool:
+        return policies.is_serving(node) or node.id in self.joining or self.packing.used[node.id] > 0
 
     def is_kept(self, node: Node) -> bool:
         """Whether jobs were packed onto it, or the minimum or the spare wants it back."""
         return node.id in self.wanted_back or self.packing.used[node.id] > 0
 
-    def count_alive(self) -> int:
-        """Nodes that serve, boot, come back or are to be made."""
-        return len(self.new) + sum(
-            policies.is_serving(node) or node.id in self.joining or self.is_kept(node) for node in self.counted
+    def count_alive(self, cloud: str = "") -> int:
+        """Nodes that serve, boot, come back or are to be made; in this cloud, or in all."""
+        return (self.new[cloud] if cloud else self.new.total()) + sum(
+            policies.is_serving(node) or node.id in self.joining or self.is_kept(node)
+            for node in self.counted
+            if not cloud or node.cloud == cloud
         )
 
     def count_unused(self) -> int:
@@ -129,8 +223,7 @@ class Draft:
     def count_unused_soon(self) -> int:
         """The same, with those that boot, come back or are to be made."""
         joining = sum(node.id in self.joining and not self.packing.used[node.id] for node in self.counted)
-        new = sum(not self.packing.used[owner] for owner in self.new)
-        return self.count_unused() + joining + new + len(self.wanted_back)
+        return self.count_unused() + joining + self.new_unused + len(self.wanted_back)
 
 
 def spaces(
@@ -153,6 +246,14 @@ def spaces(
             found.append(Space(Rank.BOOTING, node.resources, node.id, ilk))
         elif policies.can_be_taken_back(node):  # its START is gone until it is, so its flavor speaks
             found += [Space(Rank.DRAINING, slot.free, node.id, ilk) for slot in node.slots if slot.kind != "Dynamic"]
+    return found
+
+
+def startds(world: World) -> dict[str, set[str]]:
+    """Which node's startds, or whose else (an empty name), call themselves the same: node ids by Machine."""
+    found: defaultdict[str, set[str]] = defaultdict(set)
+    for slot in world.slots:
+        found[slot.machine].add(slot.node)
     return found
 
 

@@ -1,14 +1,19 @@
-"""The part of the plan that adds nodes: for the queue, for the minimum, for the spare."""
+"""The part of the plan that adds nodes: for the queue, for the minimum, for the spare and the reserve."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from math import ceil
 
 from ehoslite import policies
 from ehoslite.actions import Reason
+from ehoslite.allowance import amounts_of, fullest
 from ehoslite.booting import keys_of
+from ehoslite.choosing import Waiting, cheapest_basket, stages
 from ehoslite.draft import Draft, idle_jobs
-from ehoslite.model import Flavor, Resources, Shape
+from ehoslite.making_room import room_can_be_made
+from ehoslite.model import CloudView, Flavor, Resources, Shape
 from ehoslite.packing import Rank, largest_first
 
 # Of how many flavors a text says why they do not fit.
@@ -16,53 +21,63 @@ SHOWN = 3
 
 
 def serve_demand(draft: Draft) -> None:
-    """Pack the idle jobs, making nodes where room is missing."""
-    flavors = [flavor for cloud in draft.clouds for flavor in cloud.flavors]
-    for shape in largest_first(draft.world.demand.shapes, flavors):
+    """Pack the idle jobs onto the room that there is, and make nodes for those that find none."""
+    left = place_on_room(draft)
+    waiting = [(shape, count) for shape, count in left if policies.flavors_for(shape, draft.clouds)]
+    unsure = [(shape, count) for shape, count in left if not policies.flavors_for(shape, draft.clouds)]
+    for clouds in stages(draft.settings.scaling.node_allocation, draft.clouds):
+        if waiting:
+            basket = cheapest_basket(draft.basket, waiting, clouds)
+            draft.adopt(basket)
+            waiting = basket.left
+    draft.short = [one for one in (*waiting, *unsure) if not is_tried_or_unfit(draft, *one)]
+    draft.makes_room = room_can_be_made(draft)
+    for shape, count in draft.short:
+        flavors = [*policies.flavors_for(shape, draft.clouds), *policies.flavors_to_try(shape, draft.clouds)]
+        report_limit(draft, str(shape), f"no node for {idle_jobs(count)} of {shape}", flavors)
+
+
+def place_on_room(draft: Draft) -> list[Waiting]:
+    """Put jobs onto free slots and onto nodes that boot, come back or can be taken back; gives those left over."""
+    left: list[Waiting] = []
+    for shape in largest_first(draft.world.demand.shapes, draft.packing.rooms()):
         placed = draft.packing.place(shape.request, shape.count, shape.takes)
         if placed[Rank.BOOTING]:
             verb = "waits" if placed[Rank.BOOTING] == 1 else "wait"
             text = f"{idle_jobs(placed[Rank.BOOTING])} of {shape} {verb} for a node that boots or comes back"
             draft.hold(str(shape), "waits-for-boot", text)
-        left = shape.count - placed.total()
-        if left:
-            make_room(draft, shape, left, flavors)
+        if placed.total() < shape.count:
+            left.append((shape, shape.count - placed.total()))
+    return left
 
 
-def make_room(draft: Draft, shape: Shape, count: int, flavors: Sequence[Flavor]) -> None:
-    """New nodes for `count` jobs of a shape, as far as limits and quotas go."""
-    if not policies.fitting_flavors(shape.request, [flavor for flavor in flavors if shape.runs(flavor.ilk)]):
-        try_out(draft, shape, count, flavors)
-        return
-    reason = Reason("demand", f"no room for {idle_jobs(count)} of {shape}")
-    while count > 0 and (chosen := draft.choose(shape.request, count, lambda flavor: shape.runs(flavor.ilk))):
-        draft.create(*chosen, reason)
-        count -= draft.packing.place(shape.request, count, shape.runs).total()
-    if count > 0 and any(flavor.ilk in shape.tries for flavor in flavors):
-        try_out(draft, shape, count, flavors)
-    elif count > 0:
-        report_limit(draft, str(shape), f"no node for {idle_jobs(count)} of {shape}")
+def is_tried_or_unfit(draft: Draft, shape: Shape, count: int) -> bool:
+    """Whether all is said of jobs for which no node of a known flavor was made: a flavor is or will be tried out on
+    them, or none can ever run them. Else it is a limit that keeps them waiting."""
+    unknown = policies.flavors_to_try(shape, draft.clouds)
+    if unknown:
+        return try_out(draft, shape, count, unknown)
+    if policies.flavors_for(shape, draft.clouds):
+        return False
+    report_unfit(draft, shape, count, [flavor for cloud in draft.clouds for flavor in cloud.flavors])
+    return True
 
 
-def try_out(draft: Draft, shape: Shape, count: int, flavors: Sequence[Flavor]) -> None:
+def try_out(draft: Draft, shape: Shape, count: int, unknown: Sequence[Flavor]) -> bool:
     """One node of a flavor of which it is not known whether the shape runs there: its ad will tell. Another flavor is
-    tried when that node has not helped, none while one boots."""
-    unknown = policies.fitting_flavors(shape.request, [flavor for flavor in flavors if flavor.ilk in shape.tries])
-    if not unknown:
-        report_unfit(draft, shape, count, flavors)
-        return
+    tried when that node has not helped, none while one boots. Gives whether limits allow one, or it boots."""
     what = next((misfit for misfit in shape.misfits if misfit.flavor == f"{unknown[0].cloud}/{unknown[0].name}"), None)
     asked = f": {' && '.join(what.clauses)}" if what else ""
     if any(draft.tried[keys_of(flavor)[0]] for flavor in unknown):
         text = f"{idle_jobs(count)} of {shape} wait for a node that boots, whose ad will tell whether they run there"
         draft.hold(str(shape), "tried-out", text + asked)
-        return
-    if chosen := draft.choose(shape.request, 1, lambda flavor: flavor in unknown):
+        return True
+    clouds = [replace(cloud, flavors=tuple(one for one in cloud.flavors if one in unknown)) for cloud in draft.clouds]
+    flavor = smallest_allowed(draft, shape.request, 1, clouds)
+    if flavor:
         text = f"{idle_jobs(count)} of {shape} may run there; its first node will tell{asked}"
-        draft.create(chosen[0], 1, Reason("tried-out", text))
-        draft.packing.place(shape.request, count, shape.takes)
-    else:
-        report_limit(draft, str(shape), f"no node for {idle_jobs(count)} of {shape}")
+        draft.create_tried(flavor, (shape, count), Reason("tried-out", text))
+    return flavor is not None
 
 
 def report_unfit(draft: Draft, shape: Shape, count: int, flavors: Sequence[Flavor]) -> None:
@@ -85,48 +100,116 @@ def report_unfit(draft: Draft, shape: Shape, count: int, flavors: Sequence[Flavo
     draft.hold(str(shape), "no-flavor-fits", text)
 
 
-def report_limit(draft: Draft, subject: str, what: str) -> None:
-    """Which limit binds: our own on nodes, or the clouds' quotas."""
-    if draft.nodes_left <= 0:
-        draft.hold(subject, "nodes-max", f"{what}: nodes_max {draft.settings.scaling.nodes_max} is reached")
-    elif not draft.clouds:
+def report_limit(draft: Draft, subject: str, what: str, fitting: Sequence[Flavor]) -> None:
+    """Which limit keeps from making one of these: one of our own, the clouds' quotas, or that boots fail."""
+    if not draft.clouds:
         draft.hold(subject, "no-cloud", f"{what}: no cloud answers")
-    elif not any(draft.trusted(flavor) for cloud in draft.clouds for flavor in cloud.flavors):
+    elif draft.allowance.left.nodes < 1:
+        draft.hold(subject, "nodes-max", f"{what}: nodes_max {draft.settings.scaling.nodes_max} is reached")
+    elif not any(draft.allowance.trusted(flavor) for flavor in fitting):
         draft.hold(subject, "boots-fail", f"{what}: boots have failed wherever one could be made")
+    elif reason := own_limit(draft, fitting):
+        draft.hold(subject, reason.code, f"{what}: {reason.text}")
     else:
-        bounds = [f"{draft.rooms[cloud.name].bound or 'the quota'} of {cloud.name}" for cloud in draft.clouds]
-        draft.hold(subject, "quota", f"{what}: {', '.join(bounds)} allows none that fits")
+        clouds = {flavor.cloud for flavor in fitting}
+        rooms = {name: draft.allowance.rooms[name] for name in draft.names() if name in clouds}
+        draft.hold(subject, "quota", f"{what}: {fullest(rooms)} allows none that fits")
+
+
+def own_limit(draft: Draft, fitting: Iterable[Flavor]) -> Reason | None:
+    """Which of our own limits, beside nodes_max, keeps from making any of these though its cloud has room for it."""
+    allowance, scaling = draft.allowance, draft.settings.scaling
+    for flavor in fitting:
+        if allowance.rooms[flavor.cloud].holds(flavor) < 1 or not allowance.trusted(flavor):
+            continue
+        lacking = allowance.left.lacking(amounts_of(flavor))
+        now = allowance.total
+        one = f"one more {flavor.cloud}/{flavor.name}"
+        if "cores" in lacking:
+            text = f"all nodes have {now.cores:g} cores, and {one} has {flavor.counted_cpus:g}"
+            return Reason("cores-max", f"cores_max is {scaling.cores_max}; {text}")
+        if "memory" in lacking:
+            text = f"all nodes have {now.memory:g} MB, and {one} has {flavor.counted_memory:g}"
+            return Reason("memory-max", f"memory_max is {scaling.memory_max} MB; {text}")
+        if "hour" in lacking:
+            text = f"all nodes cost {now.hour:.6g} an hour, and {one} costs {flavor.price:g}"
+            return Reason("cost-per-hour", f"cost_per_hour is {scaling.cost_per_hour:g}; {text}")
+        if "month" in lacking:
+            text = f"nodes have cost {draft.spent:.2f} in this month, {now.hour:.6g} goes with the next hour"
+            return Reason("cost-per-month", f"cost_per_month is {scaling.cost_per_month:g}; {text}, and {one} is more")
+    return None
 
 
 def keep_minimum(draft: Draft) -> None:
-    """Nodes for nodes_min that the queue alone would not make."""
+    """Nodes for nodes_min, of each cloud and of all, that the queue alone would not make."""
+    for cloud in draft.clouds:
+        own = policies.cloud_minimum(cloud.name, draft.settings)
+        reason = Reason("nodes-min", f"nodes_min of {cloud.name} is {own}")
+        add_nodes(draft, own - draft.count_alive(cloud.name), reason, [cloud])
     minimum = draft.settings.scaling.nodes_min
-    add_nodes(draft, minimum - draft.count_alive(), Reason("nodes-min", f"nodes_min is {minimum}"))
+    add_nodes(draft, minimum - draft.count_alive(), Reason("nodes-min", f"nodes_min is {minimum}"), draft.clouds)
 
 
 def keep_spare(draft: Draft) -> None:
-    """Nodes that nothing is packed onto, ready for the next jobs."""
+    """Nodes that nothing is packed onto, and free cores, ready for the next jobs."""
     spare = draft.settings.scaling.nodes_spare
-    add_nodes(draft, spare - draft.count_unused_soon(), Reason("nodes-spare", f"nodes_spare is {spare}"))
+    reason = Reason("nodes-spare", f"nodes_spare is {spare}")
+    add_nodes(draft, spare - draft.count_unused_soon(), reason, draft.clouds)
+    wanted, free = draft.reserve()
+    missing = wanted - free
+    if missing <= 0:
+        return
+    reason = Reason("reserve", f"{wanted:g} free cores are kept ready, {missing:g} are missing")
+    while missing > 0 and (node := draft.take_back(reason)):
+        missing -= node.resources.cpus
+    while missing > 0 and (flavor := smallest_allowed(draft, Resources(cpus=1), ceil(missing), draft.clouds)):
+        draft.create_unused(flavor, reason)
+        missing -= flavor.resources.cpus
+    if missing > 0:
+        report_missing(draft, "reserve", f"{reason.text} and {missing:g} will be", draft.clouds)
 
 
-def add_nodes(draft: Draft, count: int, reason: Reason) -> None:
-    """Take draining nodes back, then make nodes of the smallest flavors, as far as limits and quotas go."""
-    for node in draft.counted:
-        if count > 0 and policies.can_be_taken_back(node) and not draft.is_kept(node):
-            draft.wanted_back[node.id] = reason
-            count -= 1
-    while count > 0 and (chosen := draft.choose(Resources(), 1)):
-        draft.create(chosen[0], 1, reason)
+def add_nodes(draft: Draft, count: int, reason: Reason, clouds: Sequence[CloudView]) -> None:
+    """Take draining nodes of these clouds back, then make nodes of the smallest flavors, as far as limits and quotas
+    go."""
+    names = {cloud.name for cloud in clouds}
+    while count > 0 and draft.take_back(reason, names):
+        count -= 1
+    while count > 0 and (flavor := smallest_allowed(draft, Resources(), 1, clouds)):
+        draft.create_unused(flavor, reason)
         count -= 1
     if count > 0:
-        report_limit(draft, reason.code, f"{reason.text}, {count} missing")
+        report_missing(draft, reason.code, f"{reason.text}, {count} missing", clouds)
+
+
+def report_missing(draft: Draft, subject: str, what: str, clouds: Iterable[CloudView]) -> None:
+    """Why there are too few nodes for the minimum, the spare or the reserve."""
+    if draft.makes_room:
+        draft.hold(
+            subject, "make-room", f"{what}: idle nodes go first, to make room for jobs that a limit keeps waiting"
+        )
+        return
+    flavors = policies.smallest_first(flavor for cloud in clouds for flavor in cloud.flavors)
+    report_limit(draft, subject, what, flavors)
+
+
+def smallest_allowed(draft: Draft, request: Resources, count: int, clouds: Sequence[CloudView]) -> Flavor | None:
+    """The flavor for one more node with room for so many requests, in the cloud whose turn it is."""
+    allowance, scaling = draft.allowance, draft.settings.scaling
+    if draft.makes_room:
+        return None
+    draw = f"{scaling.random_seed}/{draft.now:.0f}/{draft.new.total()}"
+    for cloud in policies.cloud_order(scaling.node_allocation, clouds, allowance.nodes_in, request, draw):
+        fitting = policies.fitting_flavors(request, cloud.flavors)
+        if chosen := policies.choose_flavors(request, count, fitting, allowance):
+            return chosen[0][0]
+    return None
 
 
 def report_failing(draft: Draft) -> None:
     """Where boots fail, why, and when the next one is tried."""
     for flavor in sorted(draft.flavors.values(), key=lambda flavor: (flavor.cloud, flavor.name)):
-        boots = draft.boots.get(keys_of(flavor)[0])
+        boots = draft.memory.boots.get(keys_of(flavor)[0])
         if boots is None or not boots.failures:
             continue
         wait = policies.backs_off_until(boots, draft.settings) - draft.now

@@ -57,11 +57,35 @@ class Boots:
 
 
 @dataclass(frozen=True, slots=True)
+class KnownFlavor:
+    """What a flavor came to when its cloud last answered; `key` is its cloud and name. So the nodes of a silent cloud,
+    and of a flavor that is configured no more, count to the limits with what they are. Memory in MB, as quotas count;
+    price an hour."""
+
+    key: str
+    cores: float
+    memory: float
+    price: float
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What nodes have cost in one calendar month, as far as passes have seen it; `until` is when that was last added
+    up. `month` is written 2026-11."""
+
+    month: str
+    amount: float = 0.0
+    until: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class Memory:
-    """What the state file holds for the decisions: nodes seen, intents still open, what boots have taught, and what
-    nodes of each flavor advertise."""
+    """What the state file holds for the decisions: nodes seen, intents still open, what boots have taught, what nodes
+    of each flavor advertise, what flavors come to, what nodes have cost."""
 
     nodes: Mapping[str, Remembered] = field(default_factory=dict)
     intents: Mapping[str, Intent] = field(default_factory=dict)
     boots: Mapping[str, Boots] = field(default_factory=dict)
     samples: Mapping[str, Sample] = field(default_factory=dict)
+    flavors: Mapping[str, KnownFlavor] = field(default_factory=dict)
+    spent: Mapping[str, Spent] = field(default_factory=dict)

@@ -88,9 +88,10 @@ class Flavor:
     """A size of server that a cloud offers; `price` is per hour in whatever money the configuration uses.
 
     `resources` is what a startd on it offers; `quota_memory` what a quota counts, where that is more (the system takes
-    a part), and `quota_cpus` the same of cores; `recipe` stands for all that decides what its servers are made of,
-    `promises` are the attributes that its template gives to its startds (name and expression), and `ilk` numbers what
-    runs on it (Shape.runs_on)."""
+    a part), and `quota_cpus` the same of cores; `recipe` stands for all that decides what its servers are made of, as
+    far as the configuration tells, by which boots are remembered; `made_of` for that and the image's id and the
+    flavor's own size, empty when the cloud did not tell them. `promises` are the attributes that its template gives to
+    its startds (name and expression), and `ilk` numbers what runs on it (Shape.runs_on)."""
 
     cloud: str
     name: str
@@ -101,6 +102,7 @@ class Flavor:
     promises: tuple[tuple[str, str], ...] = ()
     quota_cpus: float = 0.0
     ilk: int = 0
+    made_of: str = ""
 
     @property
     def counted_cpus(self) -> float:
@@ -153,7 +155,8 @@ class Leftover:
 @dataclass(frozen=True, slots=True)
 class Server:
     """A server of ours as its cloud lists it. `node` is the node id from its tags; `fault` the cloud's own words,
-    `status` its own word for the state, `changed` when it last changed."""
+    `status` its own word for the state, `changed` when it last changed, `made_of` its flavor's `made_of` at its
+    creation (empty for a server that is older than this word)."""
 
     cloud: str
     id: str
@@ -164,6 +167,7 @@ class Server:
     fault: str = ""
     status: str = ""
     changed: float = 0.0
+    made_of: str = ""
 
 
 @dataclass(frozen=True, slots=True)

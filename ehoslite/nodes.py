@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from ehoslite.booting import keys_of, note_joined
-from ehoslite.memory import Intent, Memory, Remembered
+from ehoslite.memory import Intent, KnownFlavor, Memory, Remembered
 from ehoslite.model import CondorState, Flavor, Node, Resources, Server, Slot, VmState, World
 from ehoslite.samples import Sample
 from ehoslite.settings import Settings
+from ehoslite.spending import Bill, note_spent
 
 # Every drain of ours carries this reason, so that a drain by an administrator is told from ours and left alone.
 DRAIN_REASON = "ehoslite: retired"
@@ -107,7 +108,9 @@ def remember(memory: Memory, world: World, settings: Settings) -> Memory:
     flavors = [flavor for cloud in world.clouds for flavor in cloud.flavors]
     boots = note_joined(memory, nodes, flavors, world.now)
     intents = _open_intents(memory.intents, nodes, answered, world.now, settings)
-    return Memory(nodes, intents, boots, _learned(memory, flavors, world))
+    known = _known_flavors(memory, [*nodes.values(), *intents.values()], flavors)
+    spent = note_spent(memory.spent, _bills(nodes, servers, known, answered), world.now, settings.scaling.time_zone)
+    return Memory(nodes, intents, boots, _learned(memory, flavors, world), known, spent)
 
 
 def _learned(memory: Memory, flavors: Iterable[Flavor], world: World) -> dict[str, Sample]:
@@ -117,6 +120,36 @@ def _learned(memory: Memory, flavors: Iterable[Flavor], world: World) -> dict[st
     every = {**memory.samples, **{sample.key: sample for sample in world.samples}}
     kept = {key: every[key] for key in sorted(every) if key in keys or key.partition("/")[0] in silent}
     return {key: replace(sample, at=min(sample.at, world.now)) for key, sample in kept.items()}
+
+
+def _known_flavors(
+    memory: Memory, wanted: Iterable[Remembered | Intent], flavors: Iterable[Flavor]
+) -> dict[str, KnownFlavor]:
+    """What flavors come to: those offered now, and those of nodes whose cloud is silent or offers them no more."""
+    now = {
+        f"{one.cloud}/{one.name}": KnownFlavor(
+            f"{one.cloud}/{one.name}", one.counted_cpus, one.counted_memory, one.price
+        )
+        for one in flavors
+    }
+    used = {f"{one.cloud}/{one.flavor}" for one in wanted}
+    return {key: one for key, one in memory.flavors.items() if key in used} | now
+
+
+def _bills(
+    nodes: Mapping[str, Remembered],
+    servers: Mapping[str, Sequence[Server]],
+    known: Mapping[str, KnownFlavor],
+    answered: Collection[str],
+) -> Iterator[Bill]:
+    """What costs money now: the servers that are listed, and the nodes of silent clouds."""
+    for node, seen in nodes.items():
+        for server in servers.get(node, ()):
+            if price := known.get(f"{server.cloud}/{server.flavor}"):
+                yield Bill(price.price, server.created or seen.first_seen)
+        price = known.get(f"{seen.cloud}/{seen.flavor}")
+        if price and node not in servers and seen.cloud not in answered:
+            yield Bill(price.price, seen.first_seen)
 
 
 def _may_have_been_left_out(seen: Remembered, now: float, settings: Settings) -> bool:

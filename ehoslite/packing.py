@@ -1,30 +1,30 @@
-"""Packs idle jobs, in counts, onto room: free slots first, then booting and draining nodes, then new ones. Pure."""
+"""Packs idle jobs, in counts, onto the room that there is: free slots, then booting and draining nodes. Pure."""
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from enum import IntEnum
 from math import ceil
 
-from ehoslite.model import Flavor, Resources, Shape
+from ehoslite.model import Resources, Shape
 
 
 class Rank(IntEnum):
-    """Which room is filled first: what runs, then what boots, then what can be taken back, then what must be made."""
+    """Which room is filled first: what runs, then what boots, then what can be taken back. What must be made comes
+    after all of them (choosing.py)."""
 
     PARTLY_USED = 0
     EMPTY = 1
     BOOTING = 2
     DRAINING = 3
-    NEW = 4
 
 
 @dataclass(frozen=True, slots=True)
 class Space:
-    """Room on one slot or node. `owner` is the node id, or the flavor's cloud and name for a new node; `ilk` says what
-    runs there (Shape.runs_on)."""
+    """Room on one slot or node. `owner` is the node id, or the name of a foreign slot; `ilk` says what runs there
+    (Shape.runs_on)."""
 
     rank: Rank
     free: Resources
@@ -33,14 +33,15 @@ class Space:
 
 
 def dominant_share(request: Resources, largest: Resources) -> float:
-    """The largest share that a request takes of any resource of the largest flavor (dominant resource)."""
+    """The largest share that a request takes of any resource of the largest room (dominant resource)."""
     return max((want / have if have > 0 else want) for have, want in largest.against(request))
 
 
-def largest_first(shapes: Iterable[Shape], flavors: Iterable[Flavor]) -> list[Shape]:
-    """Shapes in the order in which they are packed; it does not depend on the order in which they came."""
-    sizes = [flavor.resources for flavor in flavors] or [Resources(1, 1024, 1048576, 1)]
-    largest = Resources(*(max(amounts) for amounts in zip(*(astuple(size) for size in sizes), strict=True)))
+def largest_first(shapes: Iterable[Shape], rooms: Iterable[Resources]) -> list[Shape]:
+    """Shapes in the order in which they are packed onto these rooms; it does not depend on the order in which they
+    came."""
+    sizes = {astuple(room) for room in rooms} or {(1, 1024, 1048576, 1)}
+    largest = Resources(*(max(amounts) for amounts in zip(*sizes, strict=True)))
     return sorted(
         shapes, key=lambda shape: (-dominant_share(shape.request, largest), shape.request, shape.requirements, shape.ad)
     )
@@ -65,6 +66,18 @@ class Packing:
     def add(self, space: Space) -> None:
         """One more room."""
         self._groups[space.rank, space.free, space.ilk].append(space.owner)
+
+    def rooms(self) -> list[Resources]:
+        """The sizes of room that there are."""
+        return list({free for _, free, _ in self._groups})
+
+    def free_cores(self, owners: Collection[str]) -> float:
+        """The cores that are left on the rooms of these owners."""
+        return sum(
+            free.cpus * sum(owner in owners for owner in group)
+            for (_, free, _), group in self._groups.items()
+            if free.cpus
+        )
 
     def place(self, request: Resources, count: int, runs: Callable[[int], bool] = lambda _ilk: True) -> Counter[Rank]:
         """Place up to `count` jobs where their shape runs; gives how many found room in each rank."""

@@ -9,26 +9,31 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from ehoslite import growing, shrinking
+from ehoslite import growing, retiring, shrinking
 from ehoslite.actions import Create, Outcome, Plan
 from ehoslite.draft import Draft, idle_jobs
 from ehoslite.memory import Memory
 from ehoslite.model import Room, World
 from ehoslite.nodes import join
 from ehoslite.settings import Settings
+from ehoslite.windows import in_force
 
 
 def plan(world: World, memory: Memory, settings: Settings) -> Plan:
     """What this pass should do. The same world, memory and settings give the same plan, in whatever order they come."""
-    draft = Draft(world, settings, join(world, memory, settings.pool), memory.boots)
+    scaling, windows = in_force(settings.scaling, world.now)
+    settings = replace(settings, scaling=scaling)
+    draft = Draft(world, settings, join(world, memory, settings.pool), memory)
     report_silence(draft)
+    report_windows(draft, windows)
     growing.report_failing(draft)
     growing.serve_demand(draft)
     growing.keep_minimum(draft)
     growing.keep_spare(draft)
     shrinking.take_back_or_delete_drained(draft)
     shrinking.replace_broken(draft)
-    shrinking.retire_idle(draft)
+    retiring.retire_idle(draft)
+    retiring.report_drift(draft)
     shrinking.sweep_leftovers(draft)
     return Plan(tuple(draft.actions), tuple(draft.held), draft.nodes, tuple(draft.flavors.values()))
 
@@ -46,6 +51,13 @@ def plan_elsewhere(world: World, memory: Memory, settings: Settings, outcomes: S
     clouds = tuple(replace(cloud, room=full) if cloud.name in refusing else cloud for cloud in world.clouds)
     again = plan(replace(world, clouds=clouds), memory, settings)
     return replace(again, actions=tuple(action for action in again.actions if isinstance(action, Create)))
+
+
+def report_windows(draft: Draft, names: Sequence[str]) -> None:
+    """Which windows are open."""
+    if names:
+        zone = draft.settings.scaling.time_zone
+        draft.hold("windows", "window", f"the limits are those of {' and '.join(names)} ({zone})")
 
 
 def report_silence(draft: Draft) -> None:

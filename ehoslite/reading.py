@@ -89,7 +89,8 @@ class Reader:
         if origin is Literal:
             return self._one_of(node, typing.get_args(kind), spot)
         if origin is tuple:
-            return self._list(node, typing.get_args(kind)[0], spot)
+            part = typing.get_args(kind)[0]
+            return () if _is_null(node) and is_dataclass(part) else self._list(node, part, spot)
         if origin in (Mapping, dict):
             return self._mapping(node, typing.get_args(kind)[1], spot, known)
         return self._scalar(node, kind, spot, known)

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ehoslite.errors import AlreadyRunning, Fault, FixConfiguration, NotRecorded
-from ehoslite.memory import Boots, Intent, Memory, Remembered
+from ehoslite.memory import Boots, Intent, KnownFlavor, Memory, Remembered, Spent
 from ehoslite.samples import Sample
 from ehoslite.settings import RecordSettings
 
@@ -54,6 +54,8 @@ class Record:
             {entry.node: entry for entry in _entries(self.database.table("intents"), Intent)},
             {entry.key: _with_tuple(entry) for entry in _entries(self.database.table("boots"), Boots)},
             {entry.key: entry for entry in _entries(self.database.table("samples"), Sample)},
+            {entry.key: entry for entry in _entries(self.database.table("flavors"), KnownFlavor)},
+            {entry.month: entry for entry in _entries(self.database.table("spent"), Spent)},
         )
 
     def passes(self) -> list[dict[str, Any]]:
@@ -72,6 +74,8 @@ class Record:
         self._replace("intents", [asdict(entry) for entry in memory.intents.values()])
         self._replace("boots", [asdict(entry) for entry in memory.boots.values()])
         self._replace("samples", [asdict(entry) for entry in memory.samples.values()])
+        self._replace("flavors", [asdict(entry) for entry in memory.flavors.values()])
+        self._replace("spent", [asdict(entry) for entry in memory.spent.values()])
         named = [(name, self._named.get(name, self._now), known) for name, known in self.names.items() if known]
         self._replace("names", [{"cloud": name, "at": at, "known": known} for name, at, known in named])
         if finished:

@@ -31,6 +31,8 @@ LOUD = {
     "unreadable-ad": logging.WARNING,
     "not-matched": logging.WARNING,
     "not-active": logging.INFO,
+    "cost-per-hour": logging.INFO,
+    "cost-per-month": logging.INFO,
 }
 
 log = logging.getLogger("ehoslite")

@@ -133,7 +133,10 @@ def _entry(entry: Field, kind: Any, indent: str) -> Iterator[str]:
     elif _is_clouds(kind):
         yield f"{indent}{entry.name}:"
         yield from _clouds(_known(entry), indent + "  ")
-    elif part := _listed(kind):
+    elif (part := _listed(kind)) and not must_be_given(entry) and not default_of(entry):
+        for line in [f"{entry.name}:", *_first_of_list(part, "  ")]:
+            yield f"{indent}#{line and ' '}{line}"
+    elif part:
         yield f"{indent}{entry.name}:"
         yield from _first_of_list(part, indent + "  ")
     else:

@@ -1,4 +1,4 @@
-"""The part of the plan that takes nodes away: drained, broken and idle ones. A running job is never its price."""
+"""The part of the plan that takes nodes away that are drained, broken or gone. A running job is never its price."""
 
 from __future__ import annotations
 
@@ -113,50 +113,10 @@ def drain_before_delete(draft: Draft, node: Node, reason: Reason) -> None:
         draft.actions.append(Drain(node, reason))
 
 
-def retire_idle(draft: Draft) -> None:
-    """Drain idle nodes beyond what the queue, the minimum and the spare need; longest idle first."""
-    scaling, over = draft.settings.scaling, len(draft.counted) - draft.settings.scaling.nodes_max
-    idle = [node for node in draft.counted if may_be_drained(draft, node)]
-    due = [node for node in idle if policies.idle_too_long(node, draft.now, draft.settings)]
-    ready = sorted(idle if over > 0 else due, key=lambda node: (node.idle_since, node.id))
-    allowed = max(
-        0, min(draft.count_alive() - scaling.nodes_min, draft.count_unused() - scaling.nodes_spare, max(over, len(due)))
-    )
-    if ready and draft.world.demand.silent:
-        draft.hold("retire", "schedd-silent", f"{len(ready)} idle nodes are kept: not all schedds have answered")
-        return
-    if ready and policies.collector_is_young(draft.world, draft.settings):
-        text = f"{len(ready)} idle nodes are kept: the collector has just started and may not know every schedd yet"
-        draft.hold("retire", "collector-young", text)
-        return
-    for node in ready[:allowed]:
-        idle_for = Reason("idle-timeout", f"idle for {draft.now - node.idle_since:.0f} s")
-        draft.actions.append(Drain(node, idle_for if node in due else Reason("nodes-max", f"{over} nodes too many")))
-    report_kept(draft, idle=len(idle), due=len(due), drained=len(ready[:allowed]))
-
-
-def report_kept(draft: Draft, *, idle: int, due: int, drained: int) -> None:
-    """Why idle nodes stay."""
-    scaling = draft.settings.scaling
-    if due > drained:
-        text = f"{due - drained} idle nodes are kept for nodes_min {scaling.nodes_min} or nodes_spare"
-        draft.hold("retire", "kept", f"{text} {scaling.nodes_spare}")
-    if idle > max(due, drained):
-        text = f"{idle - max(due, drained)} idle nodes are kept until they have been idle for"
-        draft.hold("retire", "idle-timeout", f"{text} {scaling.idle_timeout:.0f} s")
-
-
-def may_be_drained(draft: Draft, node: Node) -> bool:
-    """Idle, not wanted, and alone with its Machine."""
-    if node.condor_state is not CondorState.IDLE or node.vm_state is not VmState.ACTIVE or draft.is_kept(node):
-        return False
-    return not shares_machine(draft, node)
-
-
 def shares_machine(draft: Draft, node: Node) -> bool:
     """Whether another startd has the same Machine, which is then said: a drain goes by that name, and might hit the
     other."""
-    others = {slot.node for slot in draft.world.slots if slot.machine == node.machine} - {node.id}
+    others = draft.startds[node.machine] - {node.id}
     if others:
         text = f"another startd also calls itself {node.machine}: {node.id} is left as it is"
         draft.hold(node.id, "ambiguous-machine", text)

@@ -25,11 +25,11 @@ from typing import Any
 from ehoslite.clouds.console import last_words
 from ehoslite.clouds.guest import FOLDER_VARIABLE
 from ehoslite.clouds.promises import promises_of
-from ehoslite.clouds.recipe import recipe_of
+from ehoslite.clouds.recipe import made_of, recipe_of
 from ehoslite.clouds.release import find_prefix
 from ehoslite.errors import ActionFailed, CloudUnreachable, NoCapacity
 from ehoslite.model import Flavor, Leftover, Resources, Room, Server, VmState
-from ehoslite.settings import LocalCloudSettings
+from ehoslite.settings import FlavorSettings, LocalCloudSettings
 
 KIB_PER_MB = 1024
 # A folder without a process is a creation that died half-way, once it is older than a creation takes.
@@ -66,9 +66,13 @@ class LocalCloud:
                 flavor.price,
                 recipe=recipe,
                 promises=promises,
+                made_of=self._made_of(flavor),
             )
             for flavor in self.settings.flavors
         )
+
+    def _made_of(self, size: FlavorSettings) -> str:
+        return made_of(self.settings, "", (size.name, size.cpus, size.memory, size.disk, size.gpus))
 
     def servers(self) -> tuple[Server, ...]:
         """Every server of this pool, whatever its state."""
@@ -128,7 +132,8 @@ class LocalCloud:
             if self.room().holds(wanted) < 1:
                 raise NoCapacity(f"the quota of {self.name} allows no further {flavor}")
             trial = self._use_up(self.trial())
-            folder = self._make_folder(node, flavor, hardware, user_data)
+            tags = {"pool": self.pool, "node": node, "flavor": flavor, "made_of": self._made_of(size)}
+            folder = self._make_folder(tags, hardware, user_data)
         if trial.fail_build:
             (folder / "error").write_text("No valid host was found (trial.json)")
         else:
@@ -176,11 +181,11 @@ class LocalCloud:
             return Trial(int(fail), int(not fail), trial.boot_delay)
         return trial
 
-    def _make_folder(self, node: str, flavor: str, hardware: dict[str, Any], user_data: str) -> Path:
+    def _make_folder(self, tags: dict[str, Any], hardware: dict[str, Any], user_data: str) -> Path:
         server = uuid.uuid4().hex
         beside = self.directory / f".new-{server}"
         beside.mkdir(mode=0o711)
-        tags = {"pool": self.pool, "node": node, "flavor": flavor, "created": time.time(), **hardware}
+        tags = {**tags, "created": time.time(), **hardware}
         for name, text in (("server.json", json.dumps(tags)), ("hardware.json", json.dumps(hardware))):
             (beside / name).write_text(text)
         with os.fdopen(os.open(beside / "user_data", os.O_WRONLY | os.O_CREAT, 0o600), "w") as file:
@@ -217,7 +222,10 @@ class LocalCloud:
 
     def _server(self, folder: Path, tags: dict[str, Any]) -> Server:
         state, fault = _state(folder, time.time() - tags["created"])
-        return Server(self.name, folder.name, tags["node"], tags["flavor"], state, tags["created"], fault)
+        parts = str(tags.get("made_of", ""))
+        return Server(
+            self.name, folder.name, tags["node"], tags["flavor"], state, tags["created"], fault, made_of=parts
+        )
 
     @contextmanager
     def _alone(self) -> Iterator[None]:

@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import quote
 
 from ehoslite.clouds.calls import Calls
-from ehoslite.errors import CloudUnreachable, Gone
+from ehoslite.errors import CloudFault, CloudUnreachable, Gone
 from ehoslite.settings import OpenStackCloudSettings
 
 UUID = re.compile(r"[0-9a-f]{8}-?([0-9a-f]{4}-?){3}[0-9a-f]{12}")
@@ -71,6 +71,17 @@ class Names:
     def image(self) -> str:
         """The image's id: by id, by exact name, or the newest whose name begins so."""
         return str(self._once(f"image {self.settings.image} {self.settings.image_newest}", self._image))
+
+    def image_if_known(self) -> str:
+        """The image's id; empty when it cannot be told. Then Glance is not asked for that again until the memory of
+        names ends: a listing must not wait for it pass by pass."""
+        key = "image is not to be had"
+        if key not in self.known:
+            try:
+                return self.image()
+            except (CloudFault, LookupError, TypeError, ValueError, AttributeError, OverflowError, RecursionError):
+                self.known[key] = True
+        return ""
 
     def _image(self) -> str:
         wanted = self.settings.image

@@ -19,14 +19,14 @@ from ehoslite.clouds.console import brief, last_words
 from ehoslite.clouds.names import Names
 from ehoslite.clouds.promises import promises_of
 from ehoslite.clouds.quotas import room_of
-from ehoslite.clouds.recipe import recipe_of
+from ehoslite.clouds.recipe import made_of, recipe_of
 from ehoslite.clouds.request import NO_TAGS, TAGS_SINCE, Request
 from ehoslite.errors import ActionFailed, BadRequest, CloudFault, CloudUnreachable, Gone, Unclear
 from ehoslite.model import Flavor, Leftover, Resources, Room, Server, VmState
 from ehoslite.settings import OpenStackCloudSettings
 
 KIB_PER_MB, MB_PER_GB = 1024, 1024
-POOL_TAG, NODE_TAG = "ehoslite-pool", "ehoslite-node"
+POOL_TAG, NODE_TAG, MADE_OF_TAG = "ehoslite-pool", "ehoslite-node", "ehoslite-made-of"
 # Nova's limit on user data, in base64 characters (measured; the manual says the same).
 LONGEST_USER_DATA = 65535
 PAGE = 1000
@@ -99,8 +99,14 @@ class OpenStack:
         gigabytes = self.settings.boot_volume or int(seen["disk"])
         disk = max(0, (gigabytes + self.settings.scratch_size) * MB_PER_GB - self.settings.disk_reserved) * KIB_PER_MB
         gpus = gpus_of(seen.get("extra_specs", {}))
-        size = Resources(int(seen["vcpus"]), memory, disk, gpus)
-        return Flavor(self.name, name, size, price, int(seen["ram"]), self.recipe, self.promises)
+        size, made = Resources(int(seen["vcpus"]), memory, disk, gpus), self._made_of(name, seen)
+        return Flavor(self.name, name, size, price, int(seen["ram"]), self.recipe, self.promises, made_of=made)
+
+    def _made_of(self, name: str, seen: Mapping[str, Any]) -> str:
+        """What a server of this flavor is made of; empty when Glance does not tell the image, which stops nothing."""
+        image = self.names.image_if_known()
+        size = (name, seen["vcpus"], seen["ram"], seen["disk"], sorted(seen.get("extra_specs", {}).items()))
+        return made_of(self.settings, image, size) if image else ""
 
     def servers(self) -> tuple[Server, ...]:
         """Every server with this pool's tag, in whatever state; page by page, or not at all."""
@@ -150,11 +156,15 @@ class OpenStack:
             following = [link["href"] for link in body.get("servers_links", []) if link.get("rel") == "next"]
             path = f"/servers/detail?{following[0].partition('?')[2]}" if following else None
 
+    def _marks(self, server: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Our marks on a server: tags, or metadata where there were none."""
+        tags = dict(tag.partition("=")[::2] for tag in server.get("tags", []))
+        metadata: Mapping[str, Any] = server.get("metadata", {})
+        return tags if self.has_tags() and NO_TAGS not in metadata else metadata
+
     def _node_of(self, server: Mapping[str, Any]) -> str:
         """The node id that a server of this pool carries; empty for any other server."""
-        tags = dict(tag.partition("=")[::2] for tag in server.get("tags", []))
-        metadata = server.get("metadata", {})
-        marks = tags if self.has_tags() and NO_TAGS not in metadata else metadata
+        marks = self._marks(server)
         return str(marks.get(NODE_TAG, "")) if marks.get(POOL_TAG) == self.pool else ""
 
     def _server(self, seen: Mapping[str, Any]) -> Server:
@@ -170,6 +180,7 @@ class OpenStack:
             " ".join(str(seen.get("fault", {}).get("message", "")).split())[:300],
             status,
             _epoch(seen.get("updated")),
+            str(self._marks(seen).get(MADE_OF_TAG, "")),
         )
 
     def _flavor_of(self, seen: Mapping[str, Any]) -> str:
@@ -228,6 +239,9 @@ class OpenStack:
     def request(self, node: str, flavor: str, data: str) -> dict[str, Any]:
         """What creates this node's server, with the user data in base64; its ports are made."""
         marks = {POOL_TAG: self.pool, NODE_TAG: node}
+        known = self.names.flavors().get(flavor)
+        if known and (parts := self._made_of(flavor, known)):
+            marks[MADE_OF_TAG] = parts
         return Request(self.settings, self.names, self.calls, self.microversion()).body(node, flavor, data, marks)
 
     def _find(self, node: str) -> str:

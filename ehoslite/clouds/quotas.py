@@ -45,7 +45,7 @@ def counted(shown: Mapping[str, Any], flavor: Flavor | None) -> tuple[float, flo
     that is not configured any more an older Nova tells nothing."""
     if "vcpus" in shown and "ram" in shown:
         return float(shown["vcpus"]), float(shown["ram"])
-    return (flavor.resources.cpus, flavor.counted_memory) if flavor else (0.0, 0.0)
+    return (flavor.counted_cpus, flavor.counted_memory) if flavor else (0.0, 0.0)
 
 
 def left(limits: Mapping[str, Any], most: str, used: str) -> float:

@@ -82,6 +82,8 @@ def document_with(path: tuple[Any, ...], value: Any) -> dict[str, Any]:
         cloud["flavors"] = [{"name": "small"}]
         given = [entry.name for entry in fields(kind) if sampling.must_be_given(entry)]
         cloud.update({option: "x" for option in given if option != "flavors"})
+    if path[:2] == ("scaling", "windows") and len(path) > 2:
+        document["scaling"] = {"windows": [{"name": "night", "start": "0 20 * * *", "end": "0 6 * * *"}]}
     part = document
     for step in path[:-1]:
         part = part[step] if isinstance(part, list) else part.setdefault(step, {})

@@ -55,6 +55,7 @@ REPLIES: dict[str, Any] = {
     "/flavors/7/os-extra_specs": {"extra_specs": {"resources:VGPU": "1"}},
     "/servers/detail": {"servers": [SERVER, {**SERVER, "id": "other", "tags": []}], "servers_links": []},
     "/limits": {"limits": {"absolute": ABSOLUTE}},
+    "/images": {"images": [{"id": "3c1e", "name": "worker", "created_at": "2026-01-01T00:00:00Z"}]},
     "/ports": {"ports": [{"id": "p1", "name": "ehos-lab-89abcdef", "device_id": ""}]},
     "/floatingips": {"floatingips": [{"id": "f1", "description": "ehos-lab-89abcdef", "port_id": None}]},
     "/quotas/project/details.json": {"quota": {"port": QUOTA, "floatingip": QUOTA}},
@@ -165,6 +166,7 @@ def test_any_reply_is_survived(path: str, content: bytes) -> None:
     view = see({**encode(REPLIES), path: content})
     check_a_pass_over(view)
     harmless = content == b"{}" and path in {"/", "/flavors/7/os-extra_specs"}
+    harmless = harmless or path == "/images"  # then it is not known what a node is made of, and nothing is replaced
     assert bool(view.fault) or harmless or content == b""
 
 

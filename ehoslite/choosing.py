@@ -1,0 +1,149 @@
+"""Which flavors, and how many nodes of each, for idle jobs that find no room. Pure.
+
+Each shape gets the flavors that serve it alone at the least cost; what is left over on their nodes takes the next ones.
+Such a greedy plan may be dearer than one that had fewer flavors to choose from. So where flavors and shapes are few it
+is made for every subset of the flavors, and the cheapest counts: a further flavor then never makes the plan dearer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import combinations
+from operator import itemgetter
+
+from ehoslite import policies
+from ehoslite.allowance import Allowance
+from ehoslite.model import CloudView, Flavor, Resources, Shape
+from ehoslite.packing import largest_first
+
+# So many shapes are packed at most while plans are compared: a tenth of a second.
+EFFORT = 600
+# All subsets of so many flavors are compared: 15 plans.
+FEW_FLAVORS = 4
+
+Waiting = tuple[Shape, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Purchase:
+    """So many nodes of a flavor for so many jobs of a shape."""
+
+    flavor: Flavor
+    nodes: int
+    shape: Shape
+    jobs: int
+
+
+@dataclass
+class Basket:
+    """A plan for new nodes in the making. `rooms` counts what is free on them, by flavor and room; `left` are the jobs
+    for which nothing may be made."""
+
+    allowance: Allowance
+    allocation: str
+    draw: str
+    rooms: dict[tuple[Flavor, Resources], int] = field(default_factory=dict)
+    bought: list[Purchase] = field(default_factory=list)
+    left: list[Waiting] = field(default_factory=list)
+
+    @property
+    def cost(self) -> float:
+        """What these nodes cost an hour."""
+        return round(sum(one.flavor.price * one.nodes for one in self.bought), 6)
+
+    def serve(self, waiting: Sequence[Waiting], clouds: Sequence[CloudView]) -> Basket:
+        """Pack the jobs, shape by shape, buying nodes in these clouds where room is missing."""
+        counts = dict(waiting)
+        sizes = [flavor.resources for cloud in clouds for flavor in useful(cloud.flavors, waiting)]
+        for shape in largest_first(counts, sizes):
+            count = counts[shape]
+            views = [replace(cloud, flavors=tuple(policies.flavors_for(shape, [cloud]))) for cloud in clouds]
+            known = {flavor for view in views for flavor in view.flavors}
+            left = wanted = count - self._fill(shape.request, count, known)
+            while left and (ways := self._choose(shape, left, views)):
+                for flavor, nodes in ways:
+                    left -= self._buy(flavor, min(nodes, self.allowance.allows(flavor)), shape, left, wanted)
+            if left:
+                self.left.append((shape, left))
+        return self
+
+    def _choose(self, shape: Shape, count: int, clouds: Sequence[CloudView]) -> list[tuple[Flavor, int]]:
+        """Flavors, and how many of each, in the cloud whose turn it is; empty when none may be made."""
+        draw = f"{self.draw}/{self.allowance.made}"
+        for cloud in policies.cloud_order(self.allocation, clouds, self.allowance.nodes_in, shape.request, draw):
+            if chosen := policies.choose_flavors(shape.request, count, cloud.flavors, self.allowance):
+                return [(chosen[0][0], 1)] if policies.one_at_a_time(self.allocation) else chosen
+        return []
+
+    def _buy(self, flavor: Flavor, nodes: int, shape: Shape, left: int, wanted: int) -> int:
+        """Count new nodes and put jobs onto them; gives how many jobs."""
+        self.allowance.take(flavor, nodes)
+        if nodes:
+            self.bought.append(Purchase(flavor, nodes, shape, wanted))
+            key = flavor, flavor.resources
+            self.rooms[key] = self.rooms.get(key, 0) + nodes
+        return self._fill(shape.request, left, {flavor})
+
+    def _fill(self, request: Resources, count: int, fitting: set[Flavor]) -> int:
+        """Put up to `count` jobs onto what is free on the new nodes, the tightest room first; gives how many."""
+        left = count
+        for key in sorted(self.rooms, key=tightness):
+            if not left:
+                break
+            times = key[1].holds(request) if key[0] in fitting else 0
+            if times:
+                left -= self._fill_group(key, request, times, left)
+        return count - left
+
+    def _fill_group(self, key: tuple[Flavor, Resources], request: Resources, times: int, count: int) -> int:
+        flavor, free = key
+        full, rest = divmod(count, times)
+        nodes = self.rooms.pop(key)
+        full = min(full, nodes)
+        rest = rest if full < nodes else 0
+        for touched, jobs in ((full, times), (1 if rest else 0, rest), (nodes - full - (1 if rest else 0), 0)):
+            if touched:
+                left = flavor, free - request * jobs if jobs else free
+                self.rooms[left] = self.rooms.get(left, 0) + touched
+        return full * times + rest
+
+
+def tightness(key: tuple[Flavor, Resources]) -> tuple[float, float, float, float, str, str]:
+    """In which order rooms are filled."""
+    flavor, free = key
+    return free.cpus, free.memory, free.disk, free.gpus, flavor.cloud, flavor.name
+
+
+def cheapest_basket(basket: Callable[[], Basket], waiting: Sequence[Waiting], clouds: Sequence[CloudView]) -> Basket:
+    """The plan with all flavors, or one with some of them that serves every job for less. `basket` makes empty ones."""
+    whole = basket().serve(waiting, clouds)
+    best = (bool(whole.left), whole.cost), whole
+    if len(clouds) != 1 or not any(flavor.price for flavor in clouds[0].flavors):
+        return whole
+    for flavors in subsets(clouds[0].flavors, waiting):
+        view = CloudView(clouds[0].name, flavors)
+        tried = basket().serve(waiting, (view,))
+        if not tried.left:
+            best = min(best, ((False, tried.cost), tried), key=itemgetter(0))
+    return best[1]
+
+
+def subsets(flavors: Sequence[Flavor], waiting: Sequence[Waiting]) -> Iterator[tuple[Flavor, ...]]:
+    """Flavors to make a plan with, beside all of them: every subset where there are few, else each alone, as far as the
+    effort goes."""
+    chosen = useful(policies.smallest_first(flavors), waiting)
+    few = len(chosen) <= FEW_FLAVORS and (2 ** len(chosen)) * len(waiting) <= EFFORT
+    if few or len(chosen) * len(waiting) <= EFFORT:
+        for size in range(1, len(chosen) if few else 2):
+            yield from combinations(chosen, size)
+
+
+def useful(flavors: Sequence[Flavor], waiting: Sequence[Waiting]) -> list[Flavor]:
+    """Those on which any of the jobs could run; the others have no say, not even in the order of packing."""
+    return [one for one in flavors if any(policies.runs_on(shape, one) for shape, _ in waiting)]
+
+
+def stages(allocation: str, clouds: Sequence[CloudView]) -> list[tuple[CloudView, ...]]:
+    """The clouds that are asked together, in turn: filled first to last, each for itself, or all at once."""
+    return [(cloud,) for cloud in clouds] if allocation == "fill-first" else [tuple(clouds)]

@@ -1,0 +1,55 @@
+"""What limits would leave without the nodes that nothing needs: there jobs that no idle node fits get theirs. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from ehoslite import policies
+from ehoslite.actions import Delete
+from ehoslite.allowance import Allowance
+from ehoslite.draft import Draft
+from ehoslite.model import CondorState, Flavor, Node, Shape, VmState
+
+
+def room_can_be_made(draft: Draft) -> bool:
+    """Whether jobs that a limit leaves without a node would get one if idle nodes went. As long as they may, nothing is
+    made for the minimum, the spare or the reserve: it would take the room again."""
+    if not draft.short:
+        return False
+    after = allowance_after(draft, [node for node in draft.counted if is_unneeded(draft, node)])
+    return any(after.allows(flavor) for shape, _ in draft.short for flavor in flavors_worth_room(draft, shape))
+
+
+def is_unneeded(draft: Draft, node: Node) -> bool:
+    """Whether it is idle, and neither jobs nor the minimum want it."""
+    is_idle = node.condor_state is CondorState.IDLE and node.vm_state is VmState.ACTIVE
+    return is_idle and not draft.is_kept(node)
+
+
+def flavors_worth_room(draft: Draft, shape: Shape) -> list[Flavor]:
+    """The flavors for this shape, and those to be tried out for it, that lack nothing but room."""
+    flavors = [*policies.flavors_for(shape, draft.clouds), *policies.flavors_to_try(shape, draft.clouds)]
+    return [flavor for flavor in flavors if is_worth_room(draft, flavor)]
+
+
+def is_worth_room(draft: Draft, flavor: Flavor) -> bool:
+    """Whether room is all that one of this flavor lacks: a cap on servers that build passes by itself."""
+    return draft.allowance.trusted(flavor) > 0 and draft.allowance.rooms[flavor.cloud].bound != "limits.building"
+
+
+def allowance_after(draft: Draft, gone: Sequence[Node]) -> Allowance:
+    """What may be made once these nodes, and those on their way out already, are gone."""
+    after, leaving = draft.allowance.copy(), {node.id for node in (*gone, *on_their_way_out(draft))}
+    for node in draft.counted:
+        if node.id in leaving:
+            after.give_back(node.cloud, draft.amounts[node.id])
+    return after
+
+
+def on_their_way_out(draft: Draft) -> Iterator[Node]:
+    """Nodes that we drain and that nothing wants back, and those that are or will now be deleted."""
+    deleted = {action.node.id for action in draft.actions if isinstance(action, Delete)}
+    for node in draft.counted:
+        drained = policies.can_be_taken_back(node) and not draft.is_kept(node)
+        if drained or node.vm_state is VmState.DELETING or node.id in deleted:
+            yield node

@@ -1,0 +1,179 @@
+"""The part of the plan that drains idle nodes: idle for too long, beyond the limits, in the way of a job, or made of
+something else than a new one would be. A node that runs a job, or that waiting jobs fit on, is never among them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ehoslite import policies
+from ehoslite.actions import Drain, Reason
+from ehoslite.allowance import Allowance
+from ehoslite.booting import keys_of
+from ehoslite.draft import Draft, idle_jobs
+from ehoslite.making_room import allowance_after, flavors_worth_room, is_unneeded, on_their_way_out
+from ehoslite.model import Flavor, Node
+from ehoslite.shrinking import shares_machine
+
+Choice = tuple[Node, Reason]
+
+
+def retire_idle(draft: Draft) -> None:
+    """Drain idle nodes, each for the first of these reasons that it meets; nothing while not all jobs are known."""
+    idle = in_order(draft, [node for node in draft.counted if may_be_drained(draft, node)])
+    drains: list[Choice] = []
+    for choose in idle_too_long, beyond_limits, to_make_room, for_drift:
+        gone = {node.id for node, _ in drains}
+        drains += choose(draft, [node for node in idle if node.id not in gone], [node for node, _ in drains])
+    ready = sum(policies.idle_too_long(node, draft.now, draft.settings) for node in idle)
+    if (drains or ready) and draft.world.demand.silent:
+        text = f"{max(len(drains), ready)} idle nodes are kept: not all schedds have answered"
+        draft.hold("retire", "schedd-silent", text)
+    elif (drains or ready) and policies.collector_is_young(draft.world, draft.settings):
+        text = "idle nodes are kept: the collector has just started and may not know every schedd yet"
+        draft.hold("retire", "collector-young", f"{max(len(drains), ready)} {text}")
+    else:
+        draft.actions += [Drain(node, reason) for node, reason in drains]
+        gone = {node.id for node, _ in drains}
+        report_kept(draft, [node for node in idle if node.id not in gone])
+
+
+def in_order(draft: Draft, idle: Sequence[Node]) -> list[Node]:
+    """These nodes in the order in which they go."""
+    order = draft.settings.scaling.retire_first
+    return sorted(
+        idle,
+        key=lambda node: policies.retire_order(
+            order, node, draft.amounts[node.id].hour, drifted=order == "oldest-image" and draft.drifted(node)
+        ),
+    )
+
+
+def may_be_drained(draft: Draft, node: Node) -> bool:
+    """Idle, not wanted, and alone with its Machine."""
+    return is_unneeded(draft, node) and not shares_machine(draft, node)
+
+
+def idle_too_long(draft: Draft, idle: Sequence[Node], _gone: Sequence[Node]) -> list[Choice]:
+    """Those idle past idle_timeout that the minimum, the spare and the reserve do not need."""
+    scaling, chosen = draft.settings.scaling, list[Choice]()
+    alive, unused = draft.count_alive() - scaling.nodes_min, draft.count_unused() - scaling.nodes_spare
+    wanted, free = draft.reserve()
+    cores = free - wanted
+    clouds = {name: draft.count_alive(name) - policies.cloud_minimum(name, draft.settings) for name in draft.names()}
+    for node in idle:
+        if alive <= 0 or unused <= 0 or not policies.idle_too_long(node, draft.now, draft.settings):
+            continue
+        is_reserve = policies.has_reserve(draft.settings) and cores < node.resources.cpus
+        if not is_reserve and clouds.get(node.cloud, 1) > 0:
+            chosen.append((node, Reason("idle-timeout", f"idle for {draft.now - node.idle_since:.0f} s")))
+            alive, unused, cores = alive - 1, unused - 1, cores - node.resources.cpus
+            clouds[node.cloud] = clouds.get(node.cloud, 1) - 1
+    return chosen
+
+
+def beyond_limits(draft: Draft, idle: Sequence[Node], gone: Sequence[Node]) -> list[Choice]:
+    """So many that the rest is within our limits, before their time: a limit was lowered, or is another one now. The
+    minimum and the spare give way."""
+    after, chosen = allowance_after(draft, gone), list[Choice]()
+    for node in idle:
+        over = after.left.overdrawn()
+        amounts = draft.amounts[node.id]
+        if any(getattr(amounts, name) > 0 for name in over):
+            chosen.append((node, why_beyond(draft, over[0])))
+            after.give_back(node.cloud, amounts)
+    return chosen
+
+
+def why_beyond(draft: Draft, limit: str) -> Reason:
+    """What is beyond which limit."""
+    scaling, now = draft.settings.scaling, draft.allowance.total
+    if limit == "nodes":
+        return Reason(
+            "nodes-max", f"{now.nodes - scaling.nodes_max:g} nodes too many: nodes_max is {scaling.nodes_max}"
+        )
+    if limit == "cores":
+        return Reason("cores-max", f"all nodes have {now.cores:g} cores: cores_max is {scaling.cores_max}")
+    if limit == "memory":
+        return Reason("memory-max", f"all nodes have {now.memory:g} MB: memory_max is {scaling.memory_max} MB")
+    if limit == "hour":
+        return Reason(
+            "cost-per-hour", f"all nodes cost {now.hour:.6g} an hour: cost_per_hour is {scaling.cost_per_hour}"
+        )
+    text = f"nodes have cost {draft.spent:.2f} in this month and {now.hour:.6g} goes with the next hour"
+    return Reason("cost-per-month", f"{text}: cost_per_month is {scaling.cost_per_month}")
+
+
+def to_make_room(draft: Draft, idle: Sequence[Node], gone: Sequence[Node]) -> list[Choice]:
+    """Those without which a limit would let a node be made for jobs that fit on none of them. Else the minimum, or
+    nodes that are not idle for long yet, could keep such jobs waiting."""
+    if not draft.short or not idle:
+        return []
+    after = allowance_after(draft, gone)
+    without_all = allowance_after(draft, [*gone, *idle])
+    for shape, count in draft.short:
+        flavors = flavors_worth_room(draft, shape)
+        if any(after.allows(flavor) for flavor in flavors):
+            return []  # what goes already is enough
+        if flavor := next((one for one in flavors if without_all.allows(one)), None):
+            text = f"its place is needed: {idle_jobs(count)} of {shape} fit on no idle node"
+            return [(node, Reason("make-room", text)) for node in those_in_the_way(draft, idle, after, flavor)]
+    return []
+
+
+def those_in_the_way(draft: Draft, idle: Sequence[Node], after: Allowance, flavor: Flavor) -> list[Node]:
+    """The first of these nodes without which one of this flavor may be made; all of them together are enough."""
+    after, leaving = after.copy(), list[Node]()
+    for node in idle:
+        if after.allows(flavor):
+            break
+        after.give_back(node.cloud, draft.amounts[node.id])
+        leaving.append(node)
+    for node in list(leaving):  # those that were not needed for it stay
+        with_it = after.copy()
+        with_it.give_back(node.cloud, draft.amounts[node.id].times(-1))
+        if with_it.allows(flavor):
+            after, leaving = with_it, [other for other in leaving if other is not node]
+    return leaving
+
+
+def for_drift(draft: Draft, idle: Sequence[Node], gone: Sequence[Node]) -> list[Choice]:
+    """A few of those that differ from what would be made today. The next ones wait until these are gone and nothing
+    boots any more, and as long as boots of what would be made fail none goes."""
+    leaving = {node.id for node in (*gone, *on_their_way_out(draft)) if draft.drifted(node)}
+    allowed = policies.drift_at_once(len(draft.counted), draft.settings) - len(leaving) - len(draft.joining)
+    allowed -= draft.new.total()
+    ready = [node for node in idle if draft.drifted(node) and boots_well(draft, node)]
+    text = "its image, flavor, template or options are not what a new node would have"
+    return [(node, Reason("drift", text)) for node in ready[: max(0, allowed)]]
+
+
+def boots_well(draft: Draft, node: Node) -> bool:
+    """Whether no boot of its successor's kind has failed since the last that joined."""
+    flavor = draft.flavors.get((node.cloud, node.flavor))
+    boots = [draft.memory.boots[key] for key in keys_of(flavor) if key in draft.memory.boots] if flavor else []
+    return not any(entry.failures for entry in boots)
+
+
+def report_kept(draft: Draft, kept: Sequence[Node]) -> None:
+    """Why idle nodes stay."""
+    scaling = draft.settings.scaling
+    due = sum(policies.idle_too_long(node, draft.now, draft.settings) for node in kept)
+    if due:
+        text = f"{due} idle nodes are kept for nodes_min {scaling.nodes_min} or nodes_spare {scaling.nodes_spare}"
+        reserve = " or the reserve" if policies.has_reserve(draft.settings) else ""
+        draft.hold("retire", "kept", f"{text}{reserve}")
+    if len(kept) > due:
+        text = f"{len(kept) - due} idle nodes are kept until they have been idle for {scaling.idle_timeout:.0f} s"
+        draft.hold("retire", "idle-timeout", text)
+
+
+def report_drift(draft: Draft) -> None:
+    """How many nodes differ from what would be made today, and what is done about it."""
+    drifted = sum(draft.drifted(node) for node in draft.counted)
+    if drifted:
+        most = policies.drift_at_once(len(draft.counted), draft.settings)
+        how = f"{most} at a time are replaced while they are idle" if most else "drift_nodes is 0: they stay"
+        nodes = "1 node differs" if drifted == 1 else f"{drifted} nodes differ"
+        draft.hold(
+            "drift", "drift", f"{nodes} from what would be made today (image, flavor, template or options); {how}"
+        )
