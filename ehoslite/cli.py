@@ -45,9 +45,9 @@ def _parser() -> argparse.ArgumentParser:
     status.add_argument("--json", action="store_true", help="as JSON (docs/json.md)")
     status.add_argument("--passes", type=int, default=10, metavar="N", help="show the last N passes (default 10)")
     status.set_defaults(do=show_status)
-    why = verbs.add_parser("why", help="why a job waits, or which jobs get no node").add_subparsers(
-        metavar="WHAT", required=True
-    )
+    why = verbs.add_parser(
+        "why", help="why a job waits, which jobs get no node, what becomes of a node"
+    ).add_subparsers(metavar="WHAT", required=True)
     job = why.add_parser("job", help="where a job fits, where not and why, and what it waits for")
     job.add_argument("-c", "--config", type=Path, metavar="FILE")
     job.add_argument("--schedd", default="", metavar="NAME", help="the schedd that has it (default: any)")
@@ -56,6 +56,10 @@ def _parser() -> argparse.ArgumentParser:
     unserved = why.add_parser("not", help="the idle jobs that get no node now, and why")
     unserved.add_argument("-c", "--config", type=Path, metavar="FILE")
     unserved.set_defaults(do=explain_unserved)
+    node = why.add_parser("node", help="the state of a node, what the next pass would do with it, and what passes did")
+    node.add_argument("-c", "--config", type=Path, metavar="FILE")
+    node.add_argument("name", metavar="NAME", help="its id or the end of it, its Machine, a slot or its server's id")
+    node.set_defaults(do=explain_node)
     config = verbs.add_parser("config", help="check the configuration, or print a sample").add_subparsers(
         metavar="VERB", required=True
     )
@@ -88,6 +92,14 @@ def explain_unserved(options: argparse.Namespace) -> int:
     from ehoslite.config import find, load
 
     return why.tell_unserved(load(find(options.config)), time.time())
+
+
+def explain_node(options: argparse.Namespace) -> int:
+    """Say of a node in which state it is and what happens to it, by a dry run; change nothing."""
+    from ehoslite import why_node
+    from ehoslite.config import find, load
+
+    return why_node.tell_node(load(find(options.config)), time.time(), options.name)
 
 
 def check_clouds(options: argparse.Namespace) -> int:

@@ -82,3 +82,18 @@ def test_why_of_no_job(make_stand: MakeStand) -> None:
     one = why(stand, "job", str(first), "--schedd", "schedd2@lab").out
     assert "schedd1@lab" not in one
     assert "at schedd2@lab: idle" in one
+
+
+def test_why_of_a_node(make_stand: MakeStand) -> None:
+    stand = make_stand(flavors=(SMALL,), scaling={"idle_timeout": 600})
+    cluster = stand.pool.submit(seconds=600)
+    stand.reconcile()
+    wait_until(lambda: bool(stand.pool.queue(f"ClusterId == {cluster} && JobStatus == 2")), 40, "the job to run")
+    (node,) = stand.nodes()
+    wait_until(lambda: "startd: busy" in why(stand, "node", node).out, 30, "its ads to say so")
+    said = why(stand, "node", node[-4:])
+    assert (said.code, said.err) == (0, "")
+    assert f"job {cluster}.0 of schedd1@lab runs on it" in said.out
+    assert "create [demand]" in said.out
+    none = why(stand, "node", "ehos-lab-none")
+    assert (none.code, "there is no node ehos-lab-none" in none.out) == (1, True)
