@@ -108,10 +108,11 @@ def idle_groups(schedd: Any, wish: Wish) -> list[Any]:
     joined = None
     if unknown <= FEW and any(_autocluster(group) for group in counted):
         joined = join_autoclusters(counted, _autoclusters(schedd))
-    if joined is None:
+    rest = _read_one_by_one(schedd) if unknown and joined is not None else []
+    if joined is None or len(rest) < unknown:  # those that have got an autocluster in between are in neither answer
         more = [*wish.more, *(["AutoClusterId"] if wish.negotiated else [])]
         return list(_groups(schedd, IDLE, [*GROUP_BY, *more])) if counted else []
-    return joined + (_read_one_by_one(schedd) if unknown else [])
+    return joined + rest
 
 
 def factories_ahead(schedd: Any, ahead: int) -> list[Any]:

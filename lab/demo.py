@@ -1,6 +1,6 @@
-"""`make demo`: a real pool, 60 jobs of four shapes, passes every few seconds until the pool is back at its minimum.
+"""`make demo`: a real pool, 60 jobs of six shapes, passes every few seconds until the pool is back at its minimum.
 
-Exits non-zero when a job was lost or killed, a node was left over, or the impossible job was given one.
+Exits non-zero when a job was lost or killed, a node was left over, or nothing was said of the jobs that fit nowhere.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,19 +18,27 @@ from typing import Any
 from lab.pool import temporary_directory
 from lab.release import Release, find_or_build
 from lab.show import Screen
-from lab.stand import Stand
+from lab.stand import LARGE, SMALL, Stand
 
-# count, then what condor_submit is told; the last shape fits no flavor.
+# count, then what condor_submit is told.
 SHAPES: tuple[tuple[int, dict[str, Any]], ...] = (
-    (36, {"cpus": 1, "memory": 512, "seconds": 6}),
-    (15, {"cpus": 2, "memory": 1024, "seconds": 8}),
-    (8, {"cpus": 4, "memory": 2048, "seconds": 10}),
-    (1, {"cpus": 64, "memory": 1024, "seconds": 1}),
+    (34, {"cpus": 1, "memory": 512, "seconds": 6}),
+    (14, {"cpus": 2, "memory": 1024, "seconds": 8}),
+    (4, {"cpus": 4, "memory": 2048, "seconds": 10}),
+    (6, {"cpus": 1, "memory": 3000, "seconds": 6}),
 )
-JOBS = sum(count for count, _ in SHAPES)
-POSSIBLE = JOBS - SHAPES[-1][0]
+# These fit no flavor: one is too large for all, the Requirements of the other hold on none.
+IMPOSSIBLE: tuple[tuple[int, dict[str, Any]], ...] = (
+    (1, {"cpus": 64, "memory": 1024, "seconds": 1}),
+    (1, {"cpus": 1, "memory": 512, "seconds": 1, "extra": {"requirements": 'TARGET.EhosFlavor == "huge"'}}),
+)
+WHY_IMPOSSIBLE = ("no-flavor-fits", "requirements-fail")
+JOBS = sum(count for count, _ in SHAPES + IMPOSSIBLE)
+POSSIBLE = sum(count for count, _ in SHAPES)
+# Beside the stand's own, cheap by the core: one with more memory by the core.
+ROOMY = {"name": "roomy", "cpus": 2, "memory": "8 GB", "disk": "8 GB", "price": 0.22}
 NODES_MIN = 1
-SCALING = {"nodes_min": NODES_MIN, "nodes_max": 6, "idle_timeout": 6, "boot_timeout": 60}
+SCALING = {"nodes_min": NODES_MIN, "nodes_max": 8, "idle_timeout": 6, "boot_timeout": 60}
 EVERY = 3.0
 LONGEST = 240.0
 
@@ -44,7 +53,8 @@ class Story:
     retired: set[str] = field(default_factory=set)
     most: int = 0
     node_seconds: float = 0.0
-    impossible: str = ""
+    flavors: Counter[str] = field(default_factory=Counter)
+    impossible: dict[str, str] = field(default_factory=dict)
     last: float = 0.0
 
     def add(self, data: dict[str, Any], now: float) -> None:
@@ -59,11 +69,12 @@ class Story:
                 self.failures.append(f"{name}: {action['error']}")
             elif action["result"] == "done" and action["verb"] == "create":
                 self.made.add(action["node"])
+                self.flavors[action["subject"]] += 1
             elif action["result"] == "done" and action["verb"] == "delete":
                 self.retired.add(action["node"])
         for held in data["held"]:
-            if held["reason"]["code"] == "no-flavor-fits":
-                self.impossible = held["reason"]["text"]
+            if held["reason"]["code"] in WHY_IMPOSSIBLE:
+                self.impossible[held["reason"]["code"]] = held["reason"]["text"]
 
 
 def main(clock: Callable[[], float] = time.time, sleep: Callable[[float], None] = time.sleep) -> int:
@@ -72,8 +83,8 @@ def main(clock: Callable[[], float] = time.time, sleep: Callable[[float], None] 
     release = find_or_build()
     with temporary_directory() as folder, open_stand(folder, release) as stand, Screen() as screen:
         clouds = " and ".join(stand.document["clouds"])
-        screen.say(f"HTCondor runs, with nodes on {clouds}; {JOBS} jobs of {len(SHAPES)} shapes are submitted")
-        for count, shape in SHAPES:
+        screen.say(f"HTCondor runs, with nodes on {clouds}; {JOBS} jobs of {len(SHAPES + IMPOSSIBLE)} shapes wait")
+        for count, shape in SHAPES + IMPOSSIBLE:
             stand.pool.submit(count=count, **shape)
         story = run_passes(stand, screen, clock, sleep)
         history = stand.pool.history(
@@ -91,7 +102,7 @@ def open_stand(folder: Path, release: Release) -> Iterator[Stand]:
     OpenStack clouds, of which the first is soon full (openstack)."""
     cloud = os.environ.get("CLOUD", "local")
     if cloud == "local":
-        with Stand(folder, release, scaling=SCALING) as stand:
+        with Stand(folder, release, scaling=SCALING, flavors=(SMALL, ROOMY, LARGE)) as stand:
             yield stand
     elif cloud == "openstack":
         from lab.openstack import OpenStackLab
@@ -110,7 +121,7 @@ def open_stand(folder: Path, release: Release) -> Iterator[Stand]:
 
 
 def run_passes(stand: Stand, screen: Screen, clock: Callable[[], float], sleep: Callable[[float], None]) -> Story:
-    """Pass after pass, until the queue holds only the impossible job and the pool is at its minimum."""
+    """Pass after pass, until the queue holds only the impossible jobs and the pool is at its minimum."""
     story, until = Story(), clock() + LONGEST
     while clock() < until:
         begun = clock()
@@ -142,16 +153,20 @@ def judge(
     faults += [f"{len(leftover)} retired nodes still exist"] if leftover else []
     faults += [] if len(nodes) == NODES_MIN else [f"{len(nodes)} nodes are left, not {NODES_MIN}"]
     faults += [] if story.most > NODES_MIN else ["the pool never grew"]
-    faults += [] if story.impossible else ["nothing was said of the impossible job"]
+    faults += [
+        f"nothing was said of the impossible job: {code}" for code in WHY_IMPOSSIBLE if code not in story.impossible
+    ]
+    faults += [] if len(story.flavors) > 1 else ["one flavor was chosen for all shapes"]
     summary = [
         ("jobs done", f"{len(good)} of {POSSIBLE} that can run"),
         ("jobs killed by us", str(len(killed))),
         ("nodes made", f"{len(story.made)}, at most {story.most} at a time"),
+        ("of these flavors", ", ".join(f"{count} {name}" for name, count in sorted(story.flavors.items()))),
         ("nodes retired", f"{len(story.retired)}; left: {len(nodes)} (nodes_min {NODES_MIN})"),
         ("mean wait of a job", f"{sum(waits) / max(1, len(waits)):.1f} s"),
         ("node-seconds used", f"{story.node_seconds:.0f}"),
         ("passes", str(story.passes)),
-        ("the impossible job", story.impossible or "?"),
+        *(("an impossible job", text) for text in story.impossible.values()),
     ]
     return summary, faults
 

@@ -83,10 +83,18 @@ def test_autoclusters_that_do_not_tell_all_lead_to_the_whole(clusters: list[Any]
 
 def test_jobs_that_no_negotiator_has_seen() -> None:
     assert summary(idle_groups(FakeSchedd([counted(3, None)], [], WHOLE), Wish())) == [(99, 100)]
-    few = FakeSchedd([counted(3, 1), counted(FEW, None)], [ONE], WHOLE, [ad(**REQUESTS), ad(**REQUESTS)])
+    few = FakeSchedd([counted(3, 1), counted(2, None)], [ONE], WHOLE, [ad(**REQUESTS), ad(**REQUESTS)])
     assert summary(idle_groups(few, Wish())) == [(3, 100), (1, 100), (1, 100)]
+    most = FakeSchedd([counted(3, 1), counted(FEW, None)], [ONE], WHOLE, [ad(**REQUESTS) for _ in range(FEW)])
+    assert len(idle_groups(most, Wish())) == 1 + FEW
     many = FakeSchedd([counted(3, 1), counted(FEW + 1, None)], [ONE], WHOLE)
     assert summary(idle_groups(many, Wish())) == [(99, 100)]
+
+
+def test_jobs_that_get_an_autocluster_between_two_questions_are_not_lost() -> None:
+    """They are counted as having none, and not among those without one any more."""
+    schedd = FakeSchedd([counted(3, 1), counted(8, None)], [ONE], WHOLE, [ad(**REQUESTS)])
+    assert summary(idle_groups(schedd, Wish())) == [(99, 100)]
 
 
 def test_what_an_autocluster_need_not_tell_is_counted_by() -> None:
