@@ -22,10 +22,10 @@ from lab.stand import LARGE, SMALL, Stand
 
 # count, then what condor_submit is told.
 SHAPES: tuple[tuple[int, dict[str, Any]], ...] = (
-    (34, {"cpus": 1, "memory": 512, "seconds": 6}),
-    (14, {"cpus": 2, "memory": 1024, "seconds": 8}),
-    (4, {"cpus": 4, "memory": 2048, "seconds": 10}),
-    (6, {"cpus": 1, "memory": 3000, "seconds": 6}),
+    (45, {"cpus": 1, "memory": 512, "seconds": 6}),
+    (6, {"cpus": 2, "memory": 1024, "seconds": 8}),
+    (3, {"cpus": 4, "memory": 2048, "seconds": 10}),
+    (4, {"cpus": 1, "memory": 3000, "seconds": 6}),
 )
 # These fit no flavor: one is too large for all, the Requirements of the other hold on none.
 IMPOSSIBLE: tuple[tuple[int, dict[str, Any]], ...] = (
@@ -38,7 +38,7 @@ POSSIBLE = sum(count for count, _ in SHAPES)
 # Beside the stand's own, cheap by the core: one with more memory by the core.
 ROOMY = {"name": "roomy", "cpus": 2, "memory": "8 GB", "disk": "8 GB", "price": 0.22}
 NODES_MIN = 1
-SCALING = {"nodes_min": NODES_MIN, "nodes_max": 8, "idle_timeout": 6, "boot_timeout": 60}
+SCALING = {"nodes_min": NODES_MIN, "nodes_max": 9, "idle_timeout": 6, "boot_timeout": 60}
 EVERY = 3.0
 LONGEST = 240.0
 
