@@ -12,7 +12,7 @@ from ehoslite.allowance import Allowance, Amounts, amounts_of, limits_of
 from ehoslite.booting import keys_of
 from ehoslite.choosing import Basket, Waiting
 from ehoslite.memory import Boots, Memory
-from ehoslite.model import CloudView, CondorState, Flavor, Node, Resources, Room, Slot, World
+from ehoslite.model import CloudView, CondorState, Flavor, Node, Resources, Room, Shape, Slot, World
 from ehoslite.packing import Packing, Rank, Space
 from ehoslite.settings import Settings
 from ehoslite.spending import spent_this_month
@@ -116,9 +116,10 @@ class Draft:
                 room = room.less(flavors[node.flavor])
         return room
 
-    def hold(self, subject: str, code: str, text: str) -> None:
+    def hold(self, subject: str | Shape, code: str, text: str) -> None:
         """Say what is not done, and why."""
-        self.held.append(HoldBack(subject, Reason(code, text)))
+        shape = subject if isinstance(subject, Shape) else None
+        self.held.append(HoldBack(str(subject), Reason(code, text), shape))
 
     def basket(self) -> Basket:
         """An empty one for new nodes, with what may still be made."""
