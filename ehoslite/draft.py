@@ -10,6 +10,7 @@ from ehoslite import policies
 from ehoslite.actions import Action, Create, HoldBack, Reason
 from ehoslite.allowance import Allowance, Amounts, amounts_of, limits_of
 from ehoslite.booting import keys_of
+from ehoslite.carving import left_beside, side_by_side
 from ehoslite.choosing import Basket, Waiting
 from ehoslite.memory import Boots, Memory
 from ehoslite.model import CloudView, CondorState, Flavor, Node, Resources, Room, Shape, Slot, World
@@ -145,8 +146,8 @@ class Draft:
     def create_tried(self, flavor: Flavor, waiting: Waiting, reason: Reason) -> None:
         """Decide for a node that may turn out to be for these jobs: as many of them as it holds are put onto it."""
         shape, count = waiting
-        jobs = min(count, flavor.resources.holds(shape.request))
-        self._create_one(flavor, reason, flavor.resources - shape.request * jobs)
+        jobs = min(count, side_by_side(flavor.resources, shape.request))
+        self._create_one(flavor, reason, left_beside(flavor.resources, shape.request, jobs))
 
     def _create_one(self, flavor: Flavor, reason: Reason, free: Resources) -> None:
         self.allowance.take(flavor, 1)

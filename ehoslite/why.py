@@ -14,6 +14,7 @@ from ehoslite import policies
 from ehoslite.actions import Create, HoldBack, Plan
 from ehoslite.ads import number, read_demand, text
 from ehoslite.asking import Unanswered
+from ehoslite.carving import side_by_side
 from ehoslite.clouds import open_clouds
 from ehoslite.deadline import Deadline
 from ehoslite.errors import EXIT_ACTION_FAILED, EXIT_FINE, Fault, FixConfiguration
@@ -156,7 +157,7 @@ def _verdict(shape: Shape, flavor: Flavor, failing: Sequence[str]) -> str:
     if not flavor.resources.holds(shape.request):
         return f"too small: it has {flavor.resources}, too few {', '.join(flavor.resources.lacking(shape.request))}"
     if shape.runs(flavor.ilk):
-        return f"yes, {flavor.resources.holds(shape.request)} side by side"
+        return f"yes, {side_by_side(flavor.resources, shape.request)} side by side"
     if flavor.ilk in shape.tries:
         return f"not known until a node of it has been seen: {clauses}"
     return f"no: {clauses}"
