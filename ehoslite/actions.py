@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ehoslite.model import Flavor, Leftover, Node, World
+from ehoslite.model import Flavor, Leftover, Node, Shape, World
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,10 +100,12 @@ Action = Create | Drain | Undrain | Delete | Forget | Sweep
 
 @dataclass(frozen=True, slots=True)
 class HoldBack:
-    """Something that was not done, and why: a shape, a node or a cloud is its subject."""
+    """Something that was not done, and why: a shape, a node or a cloud is its subject. Several shapes may have the same
+    name, so `shape` is the one that it is about."""
 
     subject: str
     reason: Reason
+    shape: Shape | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from operator import itemgetter
 
 from ehoslite import policies
 from ehoslite.allowance import Allowance
+from ehoslite.carving import left_beside, side_by_side
 from ehoslite.model import CloudView, Flavor, Resources, Shape
 from ehoslite.packing import largest_first
 
@@ -91,7 +92,7 @@ class Basket:
         for key in sorted(self.rooms, key=tightness):
             if not left:
                 break
-            times = key[1].holds(request) if key[0] in fitting else 0
+            times = side_by_side(key[1], request) if key[0] in fitting else 0
             if times:
                 left -= self._fill_group(key, request, times, left)
         return count - left
@@ -104,7 +105,7 @@ class Basket:
         rest = rest if full < nodes else 0
         for touched, jobs in ((full, times), (1 if rest else 0, rest), (nodes - full - (1 if rest else 0), 0)):
             if touched:
-                left = flavor, free - request * jobs if jobs else free
+                left = flavor, left_beside(free, request, jobs) if jobs else free
                 self.rooms[left] = self.rooms.get(left, 0) + touched
         return full * times + rest
 

@@ -10,9 +10,10 @@ from ehoslite import policies
 from ehoslite.actions import Action, Create, HoldBack, Reason
 from ehoslite.allowance import Allowance, Amounts, amounts_of, limits_of
 from ehoslite.booting import keys_of
+from ehoslite.carving import left_beside, side_by_side
 from ehoslite.choosing import Basket, Waiting
 from ehoslite.memory import Boots, Memory
-from ehoslite.model import CloudView, CondorState, Flavor, Node, Resources, Room, Slot, World
+from ehoslite.model import CloudView, CondorState, Flavor, Node, Resources, Room, Shape, Slot, World
 from ehoslite.packing import Packing, Rank, Space
 from ehoslite.settings import Settings
 from ehoslite.spending import spent_this_month
@@ -116,9 +117,10 @@ class Draft:
                 room = room.less(flavors[node.flavor])
         return room
 
-    def hold(self, subject: str, code: str, text: str) -> None:
+    def hold(self, subject: str | Shape, code: str, text: str) -> None:
         """Say what is not done, and why."""
-        self.held.append(HoldBack(subject, Reason(code, text)))
+        shape = subject if isinstance(subject, Shape) else None
+        self.held.append(HoldBack(str(subject), Reason(code, text), shape))
 
     def basket(self) -> Basket:
         """An empty one for new nodes, with what may still be made."""
@@ -144,8 +146,8 @@ class Draft:
     def create_tried(self, flavor: Flavor, waiting: Waiting, reason: Reason) -> None:
         """Decide for a node that may turn out to be for these jobs: as many of them as it holds are put onto it."""
         shape, count = waiting
-        jobs = min(count, flavor.resources.holds(shape.request))
-        self._create_one(flavor, reason, flavor.resources - shape.request * jobs)
+        jobs = min(count, side_by_side(flavor.resources, shape.request))
+        self._create_one(flavor, reason, left_beside(flavor.resources, shape.request, jobs))
 
     def _create_one(self, flavor: Flavor, reason: Reason, free: Resources) -> None:
         self.allowance.take(flavor, 1)

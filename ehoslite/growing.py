@@ -34,7 +34,7 @@ def serve_demand(draft: Draft) -> None:
     draft.makes_room = room_can_be_made(draft)
     for shape, count in draft.short:
         flavors = [*policies.flavors_for(shape, draft.clouds), *policies.flavors_to_try(shape, draft.clouds)]
-        report_limit(draft, str(shape), f"no node for {idle_jobs(count)} of {shape}", flavors)
+        report_limit(draft, shape, f"no node for {idle_jobs(count)} of {shape}", flavors)
 
 
 def place_on_room(draft: Draft) -> list[Waiting]:
@@ -45,7 +45,7 @@ def place_on_room(draft: Draft) -> list[Waiting]:
         if placed[Rank.BOOTING]:
             verb = "waits" if placed[Rank.BOOTING] == 1 else "wait"
             text = f"{idle_jobs(placed[Rank.BOOTING])} of {shape} {verb} for a node that boots or comes back"
-            draft.hold(str(shape), "waits-for-boot", text)
+            draft.hold(shape, "waits-for-boot", text)
         if placed.total() < shape.count:
             left.append((shape, shape.count - placed.total()))
     return left
@@ -70,7 +70,7 @@ def try_out(draft: Draft, shape: Shape, count: int, unknown: Sequence[Flavor]) -
     asked = f": {' && '.join(what.clauses)}" if what else ""
     if any(draft.tried[keys_of(flavor)[0]] for flavor in unknown):
         text = f"{idle_jobs(count)} of {shape} wait for a node that boots, whose ad will tell whether they run there"
-        draft.hold(str(shape), "tried-out", text + asked)
+        draft.hold(shape, "tried-out", text + asked)
         return True
     clouds = [replace(cloud, flavors=tuple(one for one in cloud.flavors if one in unknown)) for cloud in draft.clouds]
     flavor = smallest_allowed(draft, shape.request, 1, clouds)
@@ -84,7 +84,7 @@ def report_unfit(draft: Draft, shape: Shape, count: int, flavors: Sequence[Flavo
     """No flavor can ever run it: say which resource is short on the nearest one."""
     what = f"no node for {idle_jobs(count)} of {shape}"
     if not flavors:
-        draft.hold(str(shape), "no-flavor", f"{what}: no cloud offers a flavor now")
+        draft.hold(shape, "no-flavor", f"{what}: no cloud offers a flavor now")
         return
     large = policies.fitting_flavors(shape.request, flavors)
     if large and shape.misfits:
@@ -92,15 +92,15 @@ def report_unfit(draft: Draft, shape: Shape, count: int, flavors: Sequence[Flavo
         failing = [f"{name}: {whys.get(name, '?')}" for name in (f"{one.cloud}/{one.name}" for one in large)]
         more = f" and {len(failing) - SHOWN} more" if len(failing) > SHOWN else ""
         text = f"{what}: on every flavor that is large enough its Requirements fail: {'; '.join(failing[:SHOWN])}{more}"
-        draft.hold(str(shape), "requirements-fail", text)
+        draft.hold(shape, "requirements-fail", text)
         return
     nearest = min(flavors, key=lambda flavor: (len(flavor.resources.lacking(shape.request)), flavor.name))
     short = ", ".join(nearest.resources.lacking(shape.request))
     text = f"{what}: no flavor is large enough; {nearest.cloud}/{nearest.name} has {nearest.resources}, too few {short}"
-    draft.hold(str(shape), "no-flavor-fits", text)
+    draft.hold(shape, "no-flavor-fits", text)
 
 
-def report_limit(draft: Draft, subject: str, what: str, fitting: Sequence[Flavor]) -> None:
+def report_limit(draft: Draft, subject: str | Shape, what: str, fitting: Sequence[Flavor]) -> None:
     """Which limit keeps from making one of these: one of our own, the clouds' quotas, or that boots fail."""
     if not draft.clouds:
         draft.hold(subject, "no-cloud", f"{what}: no cloud answers")

@@ -9,6 +9,7 @@ from typing import Any
 
 from ehoslite.matching import Matched, Matching, Verdict, Wanted
 from ehoslite.model import Flavor
+from ehoslite.questions import query_ads
 from ehoslite.samples import Sample
 from ehoslite.verdicts import Job, judge_offer, match_slots, parse_ad
 from ehoslite.wouldbe import LONGEST_SAMPLE, build_offer, keep_static, read_attributes, write_attributes
@@ -28,32 +29,30 @@ def match(collector: Any, matching: Matching) -> Matched:
 def explain(collector: Any, shape: str) -> list[tuple[tuple[str, ...], list[str]]]:
     """For one shape the slots of the pool by what it fails of there, their free amounts included: clauses (none where
     it runs) and names. Dynamic slots are their parents' matter."""
-    import htcondor2
-
     job, found = Job(read_attributes(shape)), defaultdict(list)
-    for slot in collector.query(htcondor2.AdType.Startd, "DynamicSlot =!= True"):
+    slots, unreadable = query_ads(collector, "DynamicSlot =!= True", [])
+    for slot in slots:
         found[judge_offer(job.ad, slot, None).clauses].append(str(slot.get("Name", "?")))
+    if unreadable:
+        found["its ad cannot be read",] += unreadable
     return sorted((clauses, sorted(names)) for clauses, names in found.items())
 
 
 def _ask_slots(collector: Any, jobs: Mapping[int, Job], asked: Sequence[str]) -> list[Any]:
-    """The slots that jobs may be packed onto, with what their START and the jobs ask. An answer that the bindings
-    cannot read raises: then nothing is matched, and amounts decide."""
-    import htcondor2
-
+    """The slots that jobs may be packed onto, with what their START and the jobs ask. Those that cannot be read are
+    left out: of them nothing is known, and amounts decide."""
     wanted = sorted({name for job in jobs.values() for name in job.asks} | {name.lower() for name in asked})
-    return list(collector.query(htcondor2.AdType.Startd, "DynamicSlot =!= True", ["Name", "Start", *wanted]))
+    return query_ads(collector, "DynamicSlot =!= True", ["Name", "Start", *wanted])[0]
 
 
 def learn(collector: Any, matching: Matching) -> tuple[Sample, ...]:
     """What the wanted slots advertise, without what passes."""
     import classad2
-    import htcondor2
 
     if not matching.wanted:
         return ()
     names = ", ".join(classad2.quote(wanted.slot) for wanted in matching.wanted)
-    ads = {str(ad["Name"]): ad for ad in collector.query(htcondor2.AdType.Startd, f"member(Name, {{{names}}})")}
+    ads = {str(ad["Name"]): ad for ad in query_ads(collector, f"member(Name, {{{names}}})", [])[0]}
     samples = [_sample(wanted, ads[wanted.slot], matching.now) for wanted in matching.wanted if wanted.slot in ads]
     return tuple(sample for sample in samples if len(sample.ad) <= LONGEST_SAMPLE)
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from math import ceil
 
+from ehoslite.carving import left_beside, side_by_side
 from ehoslite.model import Resources, Shape
 
 
@@ -85,7 +86,7 @@ class Packing:
         for group in sorted(self._groups):
             rank, free, ilk = group
             left = count - placed.total()
-            times = free.holds(request) if runs(ilk) else 0
+            times = side_by_side(free, request) if runs(ilk) else 0
             if not left or not times:
                 continue
             owners = self._groups.pop(group)
@@ -100,10 +101,11 @@ class Packing:
         touched = min(len(owners), ceil(count / times))
         if owners[touched:]:
             self._groups[group] = owners[touched:]
-        left = count
+        left, rest = count, left_beside(free, request, times)
         for owner in owners[:touched]:
             jobs = min(times, left)
             left -= jobs
             self.used[owner] += jobs
-            self._groups[rank, free - request * jobs, ilk].append(owner)
+            room = rest if jobs == times else left_beside(free, request, jobs)
+            self._groups[rank, room, ilk].append(owner)
         return count - left

@@ -7,6 +7,7 @@ from math import ceil
 from zlib import crc32
 
 from ehoslite.allowance import Allowance
+from ehoslite.carving import side_by_side
 from ehoslite.memory import Boots
 from ehoslite.model import CloudView, CondorState, Flavor, Node, Resources, Shape, VmState, World
 from ehoslite.nodes import FRESH, SILENT
@@ -58,7 +59,7 @@ def choose_flavors(
         (first, nodes), (then, more) = way[0], way[-1]
         if allowance.allows_together(first, nodes, then, more if len(way) > 1 else 0):
             return way
-    served = [(allowance.allows(flavor) * flavor.resources.holds(request), flavor) for flavor in fitting]
+    served = [(allowance.allows(flavor) * side_by_side(flavor.resources, request), flavor) for flavor in fitting]
     most, flavor = max(served, key=lambda one: one[0], default=(0, None))
     return [(flavor, allowance.allows(flavor))] if flavor and most else []
 
@@ -66,7 +67,7 @@ def choose_flavors(
 def cheapest_ways(request: Resources, count: int, fitting: Sequence[Flavor]) -> list[list[tuple[Flavor, int]]]:
     """How `count` jobs can be served alone, the cheapest first: by nodes of one flavor, or by as many as they fill and
     a second flavor for the rest."""
-    times = [flavor.resources.holds(request) for flavor in fitting]
+    times = [side_by_side(flavor.resources, request) for flavor in fitting]
     ways: list[tuple[float, int, int, list[tuple[Flavor, int]]]] = []
     for place, flavor in enumerate(fitting):
         full, rest = divmod(count, times[place])
@@ -102,7 +103,8 @@ def one_at_a_time(allocation: str) -> bool:
 
 def cheapest_price(request: Resources, flavors: Iterable[Flavor]) -> float:
     """The lowest price of room for one such request on a full node; infinite where none fits."""
-    prices = [flavor.price / min(flavor.resources.holds(request), 1000) for flavor in fitting_flavors(request, flavors)]
+    fitting = fitting_flavors(request, flavors)
+    prices = [flavor.price / min(side_by_side(flavor.resources, request), 1000) for flavor in fitting]
     return min(prices, default=float("inf"))
 
 

@@ -88,16 +88,22 @@ def query_schedds(collector: Any) -> dict[str, str]:
 
 
 def query_slots(collector: Any, constraint: str) -> list[dict[str, Any]]:
-    """The slots that meet this constraint. The bindings give up the whole answer for one ad that they cannot read (10
-    MB of text, 300 lists in each other; measured, htcondor 25.14.1): then such ads are found, and only named.
-    """
+    """The slots that meet this constraint; those that cannot be read are only named."""
+    ads, unreadable = query_ads(collector, constraint, SLOT_ATTRIBUTES)
+    return [*map(_read_slot, ads), *({"Name": name, UNREADABLE: True} for name in unreadable)]
+
+
+def query_ads(collector: Any, constraint: str, attributes: Sequence[str]) -> tuple[list[Any], list[str]]:
+    """These attributes (all without any) of the slots that meet this constraint, and the names of those slots that
+    cannot be read. The bindings give up the whole answer for one ad that they cannot read (10 MB of text, 300 lists in
+    each other; measured, htcondor 25.14.1): then such ads are looked for."""
     import htcondor2
 
     try:
-        return [_read_slot(ad) for ad in collector.query(htcondor2.AdType.Startd, constraint, SLOT_ATTRIBUTES)]
+        return list(collector.query(htcondor2.AdType.Startd, constraint, attributes)), []
     except htcondor2.HTCondorException:
         named = collector.query(htcondor2.AdType.Startd, f"({constraint}) && size(Name) <= {LONGEST_NAME}", ["Name"])
-        return _query_in_halves(collector, sorted({str(ad["Name"]) for ad in named}))
+        return _query_in_halves(collector, sorted({str(ad["Name"]) for ad in named}), attributes)
 
 
 def _read_slot(ad: Any) -> dict[str, Any]:
@@ -106,20 +112,21 @@ def _read_slot(ad: Any) -> dict[str, Any]:
     return plain(ad, SLOT_ATTRIBUTES) | ({} if start in {"true", "false"} else {START: start})
 
 
-def _query_in_halves(collector: Any, names: Sequence[str]) -> list[dict[str, Any]]:
-    """The slots of these names; one that cannot be read is only named."""
+def _query_in_halves(collector: Any, names: Sequence[str], attributes: Sequence[str]) -> tuple[list[Any], list[str]]:
+    """The slots of these names, and the names of those that cannot be read."""
     import classad2
     import htcondor2
 
     wanted = f"member(Name, {{{', '.join(classad2.quote(name) for name in names)}}})"
     try:
-        return [_read_slot(ad) for ad in collector.query(htcondor2.AdType.Startd, wanted, SLOT_ATTRIBUTES)]
+        return list(collector.query(htcondor2.AdType.Startd, wanted, attributes)), []
     except htcondor2.HTCondorException:
         if len(names) > 1:
             middle = len(names) // 2
-            return [*_query_in_halves(collector, names[:middle]), *_query_in_halves(collector, names[middle:])]
+            halves = [_query_in_halves(collector, half, attributes) for half in (names[:middle], names[middle:])]
+            return [ad for ads, _ in halves for ad in ads], [name for _, bad in halves for name in bad]
         collector.query(htcondor2.AdType.Startd, wanted, ["Name"])  # raises, if it is the collector that fails
-        return [{"Name": names[0], UNREADABLE: True}]
+        return [], list(names)
 
 
 def _among(nodes: Iterable[str]) -> str:

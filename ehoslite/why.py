@@ -11,9 +11,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ehoslite import policies
-from ehoslite.actions import Create, Plan
+from ehoslite.actions import Create, HoldBack, Plan
 from ehoslite.ads import number, read_demand, text
 from ehoslite.asking import Unanswered
+from ehoslite.carving import side_by_side
 from ehoslite.clouds import open_clouds
 from ehoslite.deadline import Deadline
 from ehoslite.errors import EXIT_ACTION_FAILED, EXIT_FINE, Fault, FixConfiguration
@@ -31,6 +32,9 @@ STATUS = {1: "idle", 2: "running", 3: "removed", 4: "completed", 5: "held", 6: "
 
 # Of how many slots a line names examples, and how many lines there are of slots.
 EXAMPLES, LINES = 3, 8
+
+# Subjects of hold-backs that no job waits for.
+NOT_DEMAND = {"retire", "drift", "windows", "nodes-min", "nodes-spare", "reserve"}
 
 # What fails, and on which slots.
 Slots = Sequence[tuple[tuple[str, ...], list[str]]]
@@ -153,7 +157,7 @@ def _verdict(shape: Shape, flavor: Flavor, failing: Sequence[str]) -> str:
     if not flavor.resources.holds(shape.request):
         return f"too small: it has {flavor.resources}, too few {', '.join(flavor.resources.lacking(shape.request))}"
     if shape.runs(flavor.ilk):
-        return f"yes, {flavor.resources.holds(shape.request)} side by side"
+        return f"yes, {side_by_side(flavor.resources, shape.request)} side by side"
     if flavor.ilk in shape.tries:
         return f"not known until a node of it has been seen: {clauses}"
     return f"no: {clauses}"
@@ -185,21 +189,23 @@ def waiting_lines(job: Mapping[str, Any], shape: Shape, look: Look) -> list[str]
     made = [action for action in look.plan.actions if isinstance(action, Create) and shape.takes(action.flavor.ilk)]
     for subject, reason in dict.fromkeys((action.subject, action.reason) for action in made):
         lines.append(f"the next pass, which would create {subject}: {reason.text} [{reason.code}]")
-    held = [hold.reason for hold in look.plan.held if concerns(hold.subject, shape, look)]
+    held = [hold.reason for hold in look.plan.held if concerns(hold, shape, look)]
     lines += [f"{reason.text} [{reason.code}]" for reason in held]
     if why := text(job, "LastRejMatchReason").strip():
         lines.append(f"the negotiator, which said {now - number(job, 'LastRejMatchTime', now):.0f} s ago: {why}")
     return lines or ["nothing that ehoslite knows of: there is room for it, and the negotiator will start it"]
 
 
-def concerns(subject: str, shape: Shape, look: Look) -> bool:
+def concerns(hold: HoldBack, shape: Shape, look: Look) -> bool:
     """Whether a hold-back is about this shape, or about all of the demand; not about a node or another shape."""
-    return subject == str(shape) or not (subject in about_nodes(look) or subject in map(str, look.world.demand.shapes))
+    if hold.shape is not None:
+        return (hold.shape.request, hold.shape.ad) == (shape.request, shape.ad)
+    return hold.subject not in about_nodes(look)
 
 
 def about_nodes(look: Look) -> set[str]:
-    """The subjects of hold-backs that concern nodes that there are, not demand."""
-    return {"retire", *(node.id for node in look.plan.nodes), *(slot.name for slot in look.world.slots)}
+    """The subjects of hold-backs that concern nodes that there are, or are to be without demand for them."""
+    return {*NOT_DEMAND, *(node.id for node in look.plan.nodes), *(slot.name for slot in look.world.slots)}
 
 
 def unserved_lines(look: Look) -> list[str]:

@@ -58,6 +58,16 @@ def test_each_shape_gets_nodes_that_hold_it(make_stand: MakeStand) -> None:
     assert_every_job_ended_well(stand, 3)
 
 
+def test_jobs_are_packed_in_the_pieces_that_startds_cut(make_stand: MakeStand) -> None:
+    """Ten times 100 MB are 1000 MB, but a startd cuts 128 MB for each as long as it can."""
+    stand = make_stand(flavors=({"name": "wide", "cpus": 16, "memory": "1000 MB", "disk": "16 GB"},))
+    stand.pool.submit(count=10, memory=100, seconds=600)
+    assert stand.reconcile().verbs() == ["create", "create"]
+    wait_until(lambda: len(stand.pool.queue("JobStatus == 2")) == 10, 40, "all jobs to run")
+    hosts = [str(job["RemoteHost"]).partition("@")[2] for job in stand.pool.queue(attributes=["RemoteHost"])]
+    assert max(hosts.count(host) for host in hosts) <= 8
+
+
 def test_a_second_pass_over_an_unchanged_world_does_nothing(make_stand: MakeStand) -> None:
     stand = make_stand(scaling={"nodes_min": 1, "nodes_spare": 1, "idle_timeout": 60})
     stand.pool.submit(count=3, seconds=600)

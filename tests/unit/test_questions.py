@@ -11,6 +11,8 @@ htcondor2 = pytest.importorskip("htcondor2")
 classad2 = pytest.importorskip("classad2")
 
 from ehoslite.ads import read_slots  # noqa: E402
+from ehoslite.matching import Matching, Wanted  # noqa: E402
+from ehoslite.matchmaking import explain, match  # noqa: E402
 from ehoslite.questions import query_slots  # noqa: E402
 
 
@@ -18,8 +20,8 @@ class FakeCollector:
     """Has slots of these names. `bad` ones spoil every answer that holds more than their names; after `lives` queries
     it answers nothing any more."""
 
-    def __init__(self, names: Sequence[str], bad: Sequence[str] = (), lives: int = 1000) -> None:
-        self.names, self.bad, self.lives = names, bad, lives
+    def __init__(self, names: Sequence[str], bad: Sequence[str] = (), lives: int = 1000, **more: str) -> None:
+        self.names, self.bad, self.lives, self.more = names, bad, lives, more
         self.asked = 0
 
     def query(self, _kind: object, constraint: str, projection: Sequence[str]) -> list[object]:
@@ -27,7 +29,7 @@ class FakeCollector:
         listed = re.findall(r'"([^"]*)"', constraint) if constraint.startswith("member(") else list(self.names)
         if self.asked > self.lives or (list(projection) != ["Name"] and set(self.bad) & set(listed)):
             raise htcondor2.HTCondorException("Failed communication with collector.")
-        return [classad2.ClassAd({"Name": name, "Cpus": 1}) for name in listed]
+        return [classad2.ClassAd({"Name": name, "Cpus": 1, **self.more}) for name in listed]
 
 
 NAMES = [f"slot1@n{number}" for number in range(100)]
@@ -54,3 +56,21 @@ def test_a_collector_that_falls_silent_makes_nothing_unreadable(lives: int) -> N
     """Else all nodes would look lost: not knowing is not zero."""
     with pytest.raises(htcondor2.HTCondorException):
         query_slots(FakeCollector(NAMES, NAMES[50:51], lives), "True")
+
+
+def test_an_ad_that_cannot_be_read_switches_matching_off_for_its_slot_alone() -> None:
+    asked = Matching(('Requirements = TARGET.Site == "north"',), (), {})
+    matched = match(FakeCollector(NAMES, NAMES[3:4], site="north"), asked)
+    assert matched.slots == dict.fromkeys([*NAMES[:3], *NAMES[4:]], 1)
+
+
+def test_an_ad_that_cannot_be_read_teaches_nothing_and_stops_no_lesson() -> None:
+    wanted = tuple(Wanted(name, name, "", exact=True) for name in NAMES[:3])
+    learned = match(FakeCollector(NAMES, NAMES[1:2]), Matching((), (), {}, wanted)).samples
+    assert [sample.key for sample in learned] == [NAMES[0], NAMES[2]]
+
+
+def test_a_slot_that_cannot_be_read_is_said_where_others_are_explained() -> None:
+    found = dict(explain(FakeCollector(NAMES, NAMES[3:5]), "Requirements = true"))
+    assert found["its ad cannot be read",] == NAMES[3:5]
+    assert sum(map(len, found.values())) == len(NAMES)
