@@ -17,7 +17,7 @@ from faults.model.histories import USUAL, History, Reach, Step, at_play
 from faults.model.mutations import MUTATIONS
 from faults.model.running import IN_MAIN_THREAD, WRITES, Tally, play, run
 
-SHORT = 1500
+SHORT = 2000
 BOUND = 2500
 NUMBERS = st.integers(0, 11)
 EVENT = st.sampled_from([name for name in EVENTS if name != "second_pass"])
