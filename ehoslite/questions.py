@@ -17,6 +17,9 @@ ITSELF = "UpdateSequenceNumber =?= undefined"
 # Under this name query_slots gives a slot's START as it is written.
 START = "Start as written"
 
+# Seconds between looks for the lease that was sent.
+LEASE_PAUSES = (0.0, 0.1, 0.4, 1.5)
+
 # No slot has a longer name; one that has is left out where some ad cannot be read.
 LONGEST_NAME = 1000
 
@@ -170,10 +173,14 @@ def renew_lease(collector: Any, pool: str, pass_lasts: float, lifetime: float) -
         "ClassAdLifetime": int(max(lifetime, pass_lasts)),
     }
     collector.advertise([classad2.ClassAd(ad)], "UPDATE_AD_GENERIC")
-    # The collector drops what it does not allow without a word (measured, HTCondor 23.9.6).
+    # The collector drops what it does not allow without a word (measured, HTCondor 23.9.6); a busy one may answer the
+    # question before it takes the ad, which came by another connection.
     mine = f"Name =?= {classad2.quote(str(ad['Name']))} && time() - LastHeardFrom <= {int(pass_lasts)}"
-    if not collector.query(htcondor2.AdType.Generic, mine, ["Name"]):
-        raise PermissionError("the collector did not take it; does this identity have DAEMON there?")
+    for pause in LEASE_PAUSES:
+        time.sleep(pause)
+        if collector.query(htcondor2.AdType.Generic, mine, ["Name"]):
+            return
+    raise PermissionError("the collector did not take it; does this identity have DAEMON there?")
 
 
 def query_managers(collector: Any, pool: str) -> dict[str, Any]:

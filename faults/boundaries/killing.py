@@ -15,7 +15,8 @@ import signal
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -106,10 +107,19 @@ def _do_late(act: Any) -> None:
     """Have a child do it when this process is no more."""
     if os.fork() == 0:
         try:
+            _let_go_of_locks()
             time.sleep(LATE)
             act()
         finally:
             os._exit(0)
+
+
+def _let_go_of_locks() -> None:
+    """A lock that another thread held at the fork would be held by this process, which may then wait for itself."""
+    for entry in list(Path("/proc/self/fd").iterdir()):
+        with suppress(OSError):
+            if entry.readlink().suffix == ".lock":
+                os.close(int(entry.name))
 
 
 if __name__ == "__main__":

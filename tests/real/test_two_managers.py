@@ -45,7 +45,12 @@ def take_over(stand: TwoManagersStand) -> TwoManagersStand:
     """Pass after pass on the passive one until it acts; gives that seat."""
     seat = stand.on(stand.passive)
     assert not seat.state.exists()
-    wait_until(lambda: "not-active" not in seat.reconcile().held(), TAKEOVER_SECONDS, "the other manager to act")
+
+    def acts() -> bool:
+        done = seat.reconcile()
+        return done.code == 0 and "not-active" not in done.held()
+
+    wait_until(acts, TAKEOVER_SECONDS, "the other manager to act")
     return seat
 
 
