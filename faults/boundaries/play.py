@@ -18,7 +18,7 @@ from typing import Any
 from unittest.mock import patch
 
 from ehoslite.act import Hands
-from ehoslite.actions import Drain, Outcome, Pass, Undrain
+from ehoslite.actions import Drain, Forget, Outcome, Pass, Undrain
 from ehoslite.clouds import open_clouds
 from ehoslite.errors import EhosError
 from ehoslite.model import CondorState, Slot, VmState
@@ -210,7 +210,7 @@ class Play:
             acted.extend([verbs] if verbs else [])
             if len(self.tally.wrongs) > wrongs:
                 return True
-            self._see_drains(done.outcomes if done else ())
+            self._see_acts(done.outcomes if done else ())
             settled = time.monotonic() >= self.settled_at
             return settled and not verbs and done is not None and self._all_serve(done) and until()
 
@@ -226,19 +226,22 @@ class Play:
             self.tally.note("state files unusable", f"{self.unusable()} set aside, {self.damaged} were damaged")
             self.damaged = self.unusable()
 
-    def _see_drains(self, outcomes: Sequence[Outcome]) -> None:
-        """Wait until the collector knows what this pass asked of startds: passes follow each other in no time here, and
-        the next one would ask again."""
+    def _see_acts(self, outcomes: Sequence[Outcome]) -> None:
+        """Wait until the collector knows what this pass asked of startds, and of itself: passes follow each other in no
+        time here, and the next one would ask again."""
         done = [one.action for one in outcomes if not one.error]
-        asked = {action.node.id: action for action in done if isinstance(action, Drain | Undrain)}
+        asked = {action.node.id: action for action in done if isinstance(action, Drain | Undrain | Forget)}
         pool = Pool(self.stand.settings.condor, lambda: SECONDS)
+
+        def is_seen(action: Drain | Undrain | Forget, slots: Sequence[Slot]) -> bool:
+            return not slots or (not isinstance(action, Forget) and drains(slots) == isinstance(action, Drain))
 
         def known() -> bool:
             seen = pool.slots_of(action.node for action in asked.values())
-            return all(not seen[node] or drains(seen[node]) == isinstance(asked[node], Drain) for node in asked)
+            return all(is_seen(action, seen[node]) for node, action in asked.items())
 
         if asked:
-            wait_until(known, self.patience, "drains to be seen")
+            wait_until(known, self.patience, "what was asked to be seen")
 
     def _all_serve(self, done: Pass) -> bool:
         """Whether no server is in a state that a pass has to do with, no node is only an ad or an intent, and nothing
