@@ -16,7 +16,7 @@ from faults.model.laws import LAWS
 from faults.model.mutations import MUTATIONS
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "reliability.md"
-LINE = re.compile(r"([^:]+): +(\d+)")
+LINE = re.compile(r"(killed .+|[^:]+): +(\d+)")
 
 # The layers, each with the words that run it, in lanes: the model only computes, the others mostly wait for daemons.
 LANES: tuple[Mapping[str, tuple[str, ...]], ...] = (

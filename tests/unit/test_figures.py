@@ -18,6 +18,7 @@ PRINTED = [
     "histories: 3\n",
     "passes: 20102\n",
     "killed cloud.create before: 7\n",
+    "killed local: create: 5\n",
     "jobs killed: 0\n",
     "noise\n",
     "a: b: 2\n",
@@ -25,14 +26,20 @@ PRINTED = [
 
 
 def test_figures_are_read_from_lines_of_a_name_and_a_number() -> None:
-    assert read(PRINTED) == {"histories": 3, "passes": 20102, "killed cloud.create before": 7, "jobs killed": 0}
+    assert read(PRINTED) == {
+        "histories": 3,
+        "passes": 20102,
+        "killed cloud.create before": 7,
+        "killed local: create": 5,
+        "jobs killed": 0,
+    }
 
 
 def test_the_page_is_filled_between_its_marks_and_nowhere_else() -> None:
     played = [Layer("the model", read(PRINTED), 125.0, 0)]
     page = fill(PAGE.read_text(), played)
     assert "| the model | 20,102 |" in page
-    assert "cloud.create before 7." in page
+    assert "cloud.create before 7, local: create 5." in page
     assert page == fill(page, played)
     assert page.splitlines()[0] == PAGE.read_text().splitlines()[0]
     assert "## What is not promised" in page
