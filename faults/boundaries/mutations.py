@@ -37,8 +37,8 @@ def _delete_first(action: Any, seen: Sequence[Slot], hands: act.Hands) -> Outcom
     return DRAIN(action, seen, hands)
 
 
-def _make_untagged(self: LocalCloud, *arguments: Any) -> Any:
-    return MAKE_FOLDER(LocalCloud(self.name, self.settings, ""), *arguments)
+def _make_untagged(self: LocalCloud, tags: Mapping[str, Any], *arguments: Any) -> Any:
+    return MAKE_FOLDER(self, {**tags, "pool": ""}, *arguments)
 
 
 def _request_untagged(self: OpenStack, *arguments: Any) -> dict[str, Any]:
