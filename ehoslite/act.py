@@ -181,7 +181,7 @@ def _delete(actions: Sequence[Delete], hands: Hands) -> list[Outcome]:
     outcomes += [
         Outcome(action, action.node.id, kept[action.node.id], harmless=True)
         for action in actions
-        if action not in going
+        if action.node.id in kept
     ]
     gone = [outcome.action.node for outcome in outcomes if isinstance(outcome.action, Delete) and not outcome.error]
     if gone:

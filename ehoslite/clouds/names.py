@@ -24,11 +24,13 @@ class Names:
         self.calls = calls
         self.known = known
         self._every: list[dict[str, Any]] = []
+        self.image_fault: CloudFault | None = None  # what Glance said at this look: it is not asked twice for that
         self._alone = RLock()
 
     def forget(self) -> None:
         """Resolve all names anew: the cloud has refused what they stood for."""
         self.known.clear()
+        self.image_fault = None
 
     def _once(self, key: str, resolve: Callable[[], Any]) -> Any:
         with self._alone:  # creations side by side ask for the same names
@@ -70,7 +72,13 @@ class Names:
 
     def image(self) -> str:
         """The image's id: by id, by exact name, or the newest whose name begins so."""
-        return str(self._once(f"image {self.settings.image} {self.settings.image_newest}", self._image))
+        if self.image_fault is not None:
+            raise self.image_fault
+        try:
+            return str(self._once(f"image {self.settings.image} {self.settings.image_newest}", self._image))
+        except CloudFault as fault:
+            self.image_fault = fault
+            raise
 
     def image_if_known(self) -> str:
         """The image's id; empty when it cannot be told. Then Glance is not asked for that again until the memory of

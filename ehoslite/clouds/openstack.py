@@ -110,6 +110,7 @@ class OpenStack:
 
     def servers(self) -> tuple[Server, ...]:
         """Every server with this pool's tag, in whatever state; page by page, or not at all."""
+        self.names.image_fault = None  # each look at a cloud begins here
         with self._making_sense():
             every = [*self._pages(self._ours()), *self._untagged()]
             self._listed = [server for server in every if self._node_of(server)]

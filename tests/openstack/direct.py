@@ -47,9 +47,9 @@ def new_node(pool: str = "direct") -> str:
 
 
 def look(cloud: OpenStack) -> None:
-    """Every reading call of a pass that makes a server."""
-    cloud.flavors()
+    """Every reading call of a pass that makes a server, in its order."""
     cloud.servers()
+    cloud.flavors()
     cloud.room()
     cloud.names.networks()
     cloud.names.image()

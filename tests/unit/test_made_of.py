@@ -13,6 +13,7 @@ import pytest
 from ehoslite.clouds.local import LocalCloud
 from ehoslite.clouds.openstack import OpenStack
 from ehoslite.clouds.recipe import made_of, recipe_of
+from ehoslite.errors import CloudUnreachable
 from ehoslite.memory import Memory
 from ehoslite.options import Place
 from ehoslite.plan import plan
@@ -141,6 +142,19 @@ def test_an_image_that_is_not_to_be_had_is_asked_for_once_in_a_while() -> None:
         cloud, asked = openstack(known, listed("old", **{"/images": {}}))
         cloud.flavors()
         assert ("/images" in asked) == (_ == 0)
+
+
+def test_in_one_pass_an_image_that_is_not_to_be_had_is_asked_for_once() -> None:
+    """Creations would each wait for it again, attempt by attempt."""
+    cloud, asked = openstack({}, listed("old", **{"/images": {"images": []}}))
+    for looks in (1, 2):
+        cloud.servers()
+        cloud.flavors()
+        cloud.room()
+        for _ in range(2):
+            with pytest.raises(CloudUnreachable, match="there is no image 'worker'"):
+                cloud.names.image()
+        assert asked.count("/images") == looks
 
 
 def test_a_creation_carries_what_it_is_made_of() -> None:
