@@ -109,13 +109,34 @@ class HoldBack:
 
 
 @dataclass(frozen=True, slots=True)
+class Cost:
+    """What all nodes cost an hour, as the pass found them, and have cost in this calendar month; each with the cap in
+    force, None where there is none."""
+
+    hour: float
+    hour_cap: float | None
+    month: str
+    spent: float
+    month_cap: float | None
+
+    def __str__(self) -> str:
+        def capped(said: str, cap: float | None) -> str:
+            return said if cap is None else f"{said} (at most {cap:.6g})"
+
+        hour = capped(f"{self.hour:.6g} an hour", self.hour_cap)
+        return f"{hour}, {capped(f'{self.spent:.6g} in {self.month} so far', self.month_cap)}"
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
-    """What a pass means to do, and what it does not; `flavors` are those that it chose among."""
+    """What a pass means to do, and what it does not; `flavors` are those that it chose among, `cost` is that of the
+    nodes before it acts."""
 
     actions: tuple[Action, ...] = ()
     held: tuple[HoldBack, ...] = ()
     nodes: tuple[Node, ...] = ()
     flavors: tuple[Flavor, ...] = ()
+    cost: Cost | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from ehoslite import policies
-from ehoslite.actions import Action, Create, HoldBack, Reason
+from ehoslite.actions import Action, Cost, Create, HoldBack, Reason
 from ehoslite.allowance import Allowance, Amounts, amounts_of, limits_of
 from ehoslite.booting import keys_of
 from ehoslite.carving import left_beside, side_by_side
@@ -17,6 +17,7 @@ from ehoslite.model import CloudView, CondorState, Flavor, Node, Resources, Room
 from ehoslite.packing import Packing, Rank, Space
 from ehoslite.settings import Settings
 from ehoslite.spending import spent_this_month
+from ehoslite.windows import month_of
 
 
 @dataclass
@@ -116,6 +117,12 @@ class Draft:
             if node.cloud == cloud.name and not node.servers and node.flavor in flavors:
                 room = room.less(flavors[node.flavor])
         return room
+
+    def cost(self) -> Cost:
+        """What the nodes cost, before anything is done."""
+        scaling = self.settings.scaling
+        month = month_of(self.now, scaling.time_zone)
+        return Cost(self.allowance.total.hour, scaling.cost_per_hour, month, self.spent, scaling.cost_per_month)
 
     def hold(self, subject: str | Shape, code: str, text: str) -> None:
         """Say what is not done, and why."""

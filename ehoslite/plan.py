@@ -24,6 +24,7 @@ def plan(world: World, memory: Memory, settings: Settings) -> Plan:
     scaling, windows = in_force(settings.scaling, world.now)
     settings = replace(settings, scaling=scaling)
     draft = Draft(world, settings, join(world, memory, settings.pool), memory)
+    cost = draft.cost()
     report_silence(draft)
     report_windows(draft, windows)
     growing.report_failing(draft)
@@ -35,7 +36,7 @@ def plan(world: World, memory: Memory, settings: Settings) -> Plan:
     retiring.retire_idle(draft)
     retiring.report_drift(draft)
     shrinking.sweep_leftovers(draft)
-    return Plan(tuple(draft.actions), tuple(draft.held), draft.nodes, tuple(draft.flavors.values()))
+    return Plan(tuple(draft.actions), tuple(draft.held), draft.nodes, tuple(draft.flavors.values()), cost)
 
 
 def plan_elsewhere(world: World, memory: Memory, settings: Settings, outcomes: Sequence[Outcome]) -> Plan:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from ehoslite.actions import Action, HoldBack, Outcome, Pass, Plan, Reason
+from ehoslite.actions import Action, Cost, HoldBack, Outcome, Pass, Plan, Reason
 from ehoslite.booting import FAILED_BOOTS
 from ehoslite.errors import EXIT_ACTION_FAILED, EXIT_FINE, EhosError
 from ehoslite.memory import Memory
@@ -176,6 +176,7 @@ def as_data(done: Pass, settings: Settings, *, dry_run: bool) -> dict[str, Any]:
         "demand": demand_data(done.world.demand),
         "silent": {cloud.name: cloud.fault for cloud in done.world.clouds if cloud.fault}
         | dict(done.world.demand.silent),
+        "cost": cost_data(done.plan.cost),
         "actions": [_action_data(action, outcomes.get(id(action))) for action in done.plan.actions],
         "held": [_held_data(held) for held in done.plan.held],
     }
@@ -193,6 +194,19 @@ def node_data(node: Node) -> dict[str, Any]:
         "first_seen": node.created,
         "joined": node.joined,
         "idle_since": node.idle_since if node.condor_state.value == "idle" else 0,
+    }
+
+
+def cost_data(cost: Cost | None) -> dict[str, Any] | None:
+    """What nodes cost as JSON; null when nothing was looked at."""
+    if cost is None:
+        return None
+    return {
+        "per_hour": cost.hour,
+        "cost_per_hour": cost.hour_cap,
+        "month": cost.month,
+        "spent": cost.spent,
+        "cost_per_month": cost.month_cap,
     }
 
 

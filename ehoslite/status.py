@@ -1,52 +1,63 @@
-"""What `ehoslite status` shows: nodes with their states, demand by shape, the last passes."""
+"""What `ehoslite status` shows: nodes with their states and cost, demand by shape, the last passes."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
+from ehoslite.draft import Draft
 from ehoslite.errors import EXIT_FINE
 from ehoslite.model import Node, World
 from ehoslite.nodes import join, remember
 from ehoslite.record import Record
-from ehoslite.report import SCHEMA, demand_data, node_data, printable
+from ehoslite.report import SCHEMA, cost_data, demand_data, node_data, printable
 from ehoslite.settings import Settings
+from ehoslite.windows import in_force
 
 
 def show(world: World, record: Record, settings: Settings, *, passes: int, as_json: bool) -> int:
     """Print the status; gives the exit code."""
-    nodes = join(world, remember(record.memory(), world, settings), settings.pool)
+    memory = remember(record.memory(), world, settings)
+    scaling, windows = in_force(settings.scaling, world.now)
+    draft = Draft(world, replace(settings, scaling=scaling), join(world, memory, settings.pool), memory)
     last = record.passes()[-passes:] if passes > 0 else []
     if as_json:
-        print(json.dumps(_as_data(world, nodes, last, settings), indent=2))
+        print(json.dumps(_as_data(draft, windows, last), indent=2))
     else:
-        print(printable("\n".join(_as_text(world, nodes, last))))
+        print(printable("\n".join(_as_text(draft, windows, last))))
     return EXIT_FINE
 
 
-def _as_data(
-    world: World, nodes: Sequence[Node], passes: Sequence[Mapping[str, Any]], settings: Settings
-) -> dict[str, Any]:
+def _as_data(draft: Draft, windows: Sequence[str], passes: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    world = draft.world
     return {
         "schema": SCHEMA,
-        "pool": settings.pool,
+        "pool": draft.settings.pool,
         "at": world.now,
-        "nodes": [node_data(node) for node in nodes],
+        "nodes": [node_data(node) for node in draft.nodes],
+        "cost": cost_data(draft.cost()),
+        "windows": list(windows),
         "demand": demand_data(world.demand),
         "silent": {cloud.name: cloud.fault for cloud in world.clouds if cloud.fault} | dict(world.demand.silent),
         "passes": list(passes),
     }
 
 
-def _as_text(world: World, nodes: Sequence[Node], passes: Sequence[Mapping[str, Any]]) -> list[str]:
+def _as_text(draft: Draft, windows: Sequence[str], passes: Sequence[Mapping[str, Any]]) -> list[str]:
+    world, cost = draft.world, draft.cost()
     lines = table(
         ("NODE", "CLOUD", "FLAVOR", "VM_STATE", "CONDOR_STATE", "SINCE"),
         [
             (node.id, node.cloud, node.flavor, node.vm_state, node.condor_state, ago(world.now - _since(node)))
-            for node in nodes
+            for node in draft.nodes
         ],
     )
+    if cost.hour or cost.spent:
+        lines.append(f"cost: {cost}")
+    if windows:
+        lines.append(f"open windows: {', '.join(windows)}")
     shapes = [
         (
             shape.count,

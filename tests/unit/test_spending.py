@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,13 +10,16 @@ from typing import Any
 
 import pytest
 
+from ehoslite import status
+from ehoslite.actions import Pass
 from ehoslite.memory import KnownFlavor, Memory, Spent
 from ehoslite.model import World
 from ehoslite.nodes import remember
 from ehoslite.options import Place
 from ehoslite.plan import plan
 from ehoslite.record import Record
-from ehoslite.settings import RecordSettings
+from ehoslite.report import as_data, passive
+from ehoslite.settings import RecordSettings, WindowSettings
 from ehoslite.spending import MONTHS, Bill, note_spent
 from tests.unit.worlds import SMALL, held, jobs, made, server, settings, slot, world
 
@@ -128,3 +132,46 @@ def test_the_money_is_kept_in_the_state_file(tmp_path: Path) -> None:
     )
     Record(kept, NOON).save(memory)
     assert Record(kept, NOON).memory() == memory
+
+
+def status_of(seen: World, past: Memory, record: Path, capsys: pytest.CaptureFixture[str], **scaling: Any) -> Any:
+    """What `ehoslite status` prints, as JSON and as text."""
+    kept = Record(RecordSettings(Place(record)), seen.now)
+    kept.save(past)
+    said = []
+    for as_json in (True, False):
+        status.show(seen, kept, settings(**scaling), passes=0, as_json=as_json)
+        said.append(capsys.readouterr().out)
+    return json.loads(said[0]), said[1]
+
+
+def test_status_tells_what_nodes_cost(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    past = remember(Memory(spent={"2026-11": Spent("2026-11", 5.0, NOON)}), seen_at(NOON, servers=3), settings())
+    always = WindowSettings("always", "* * * * *", "0 0 29 2 *", cost_per_hour=40.0)
+    later = seen_at(NOON + HOUR, servers=3)
+    data, text = status_of(later, past, tmp_path / "a", capsys, windows=(always,), cost_per_month=100.0)
+    assert data["cost"] == {
+        "per_hour": 6.0, "cost_per_hour": 40.0, "month": "2026-11", "spent": 11.0, "cost_per_month": 100.0
+    }  # fmt: skip
+    assert data["windows"] == ["always"]
+    assert "\ncost: 6 an hour (at most 40), 11 in 2026-11 so far (at most 100)\nopen windows: always\n" in text
+
+
+def test_status_says_nothing_of_money_where_nobody_counts_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data, text = status_of(world([server("n1")], [slot("n1")]), Memory(), tmp_path / "a", capsys)
+    assert (data["cost"]["per_hour"], data["cost"]["cost_per_hour"], data["windows"]) == (0, None, [])
+    assert "cost" not in text
+    assert "window" not in text
+
+
+def test_a_plan_tells_the_cost_before_it_acts() -> None:
+    past = remember(Memory(), seen_at(NOON, servers=2), settings())
+    decided = plan(replace(seen_at(NOON, servers=2), demand=world(shapes=[jobs(9)]).demand), past, settings())
+    assert made(decided)
+    assert decided.cost is not None
+    assert (decided.cost.hour, decided.cost.month) == (4.0, "2026-11")
+    done = Pass(seen_at(NOON), decided, ())
+    assert as_data(done, settings(), dry_run=True)["cost"]["per_hour"] == 4.0
+    assert as_data(passive(NOON, "another is"), settings(), dry_run=False)["cost"] is None
