@@ -241,7 +241,7 @@ def spaces(
     """All room that jobs may be packed onto, ours and foreign; `joining` names the nodes that boot or come back."""
     ours = {slot.name for node in nodes for slot in node.slots}
     found = [
-        Space(Rank.PARTLY_USED, slot.free, slot.name, slot.ilk)
+        _space(Rank.PARTLY_USED, slot, slot.name, slot.ilk)
         for slot in world.slots
         if slot.name not in ours and has_room(slot)
     ]
@@ -250,12 +250,16 @@ def spaces(
         ilk = flavor.ilk if flavor else 0
         if policies.is_serving(node):
             rank = Rank.EMPTY if node.condor_state is CondorState.IDLE else Rank.PARTLY_USED
-            found += [Space(rank, slot.free, node.id, slot.ilk) for slot in node.slots if has_room(slot)]
+            found += [_space(rank, slot, node.id, slot.ilk) for slot in node.slots if has_room(slot)]
         elif node.id in joining:
             found.append(Space(Rank.BOOTING, node.resources, node.id, ilk))
         elif policies.can_be_taken_back(node):  # its START is gone until it is, so its flavor speaks
-            found += [Space(Rank.DRAINING, slot.free, node.id, ilk) for slot in node.slots if slot.kind != "Dynamic"]
+            found += [_space(Rank.DRAINING, slot, node.id, ilk) for slot in node.slots if slot.kind != "Dynamic"]
     return found
+
+
+def _space(rank: Rank, slot: Slot, owner: str, ilk: int) -> Space:
+    return Space(rank, slot.free, owner, ilk, whole=slot.kind == "Static")
 
 
 def startds(world: World) -> dict[str, set[str]]:

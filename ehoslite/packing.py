@@ -25,12 +25,17 @@ class Rank(IntEnum):
 @dataclass(frozen=True, slots=True)
 class Space:
     """Room on one slot or node. `owner` is the node id, or the name of a foreign slot; `ilk` says what runs there
-    (Shape.runs_on)."""
+    (Shape.runs_on); a `whole` one goes to one job, however small: a static slot."""
 
     rank: Rank
     free: Resources
     owner: str
     ilk: int = 0
+    whole: bool = False
+
+
+# Rooms that are equal: rank, free, ilk, whole.
+Group = tuple[Rank, Resources, int, bool]
 
 
 def dominant_share(request: Resources, largest: Resources) -> float:
@@ -60,23 +65,23 @@ class Packing:
 
     def __init__(self, spaces: Iterable[Space]) -> None:
         self.used: Counter[str] = Counter()  # jobs placed, by owner
-        self._groups: defaultdict[tuple[Rank, Resources, int], list[str]] = defaultdict(list)
+        self._groups: defaultdict[Group, list[str]] = defaultdict(list)
         for space in spaces:
             self.add(space)
 
     def add(self, space: Space) -> None:
         """One more room."""
-        self._groups[space.rank, space.free, space.ilk].append(space.owner)
+        self._groups[space.rank, space.free, space.ilk, space.whole].append(space.owner)
 
     def rooms(self) -> list[Resources]:
         """The sizes of room that there are."""
-        return list({free for _, free, _ in self._groups})
+        return list({free for _, free, *_ in self._groups})
 
     def free_cores(self, owners: Collection[str]) -> float:
         """The cores that are left on the rooms of these owners."""
         return sum(
             free.cpus * sum(owner in owners for owner in group)
-            for (_, free, _), group in self._groups.items()
+            for (_, free, *_), group in self._groups.items()
             if free.cpus
         )
 
@@ -84,20 +89,18 @@ class Packing:
         """Place up to `count` jobs where their shape runs; gives how many found room in each rank."""
         placed: Counter[Rank] = Counter()
         for group in sorted(self._groups):
-            rank, free, ilk = group
+            rank, free, ilk, whole = group
             left = count - placed.total()
-            times = side_by_side(free, request) if runs(ilk) else 0
+            times = (int(free.holds(request) > 0) if whole else side_by_side(free, request)) if runs(ilk) else 0
             if not left or not times:
                 continue
             owners = self._groups.pop(group)
             placed[rank] += self._fill(group, owners, request, times, left)
         return placed
 
-    def _fill(
-        self, group: tuple[Rank, Resources, int], owners: list[str], request: Resources, times: int, count: int
-    ) -> int:
+    def _fill(self, group: Group, owners: list[str], request: Resources, times: int, count: int) -> int:
         """Fill this group's rooms one after the other; what is left of each joins the group of its new size."""
-        rank, free, ilk = group
+        rank, free, ilk, whole = group
         touched = min(len(owners), ceil(count / times))
         if owners[touched:]:
             self._groups[group] = owners[touched:]
@@ -106,6 +109,7 @@ class Packing:
             jobs = min(times, left)
             left -= jobs
             self.used[owner] += jobs
-            room = rest if jobs == times else left_beside(free, request, jobs)
-            self._groups[rank, room, ilk].append(owner)
+            if not whole:
+                room = rest if jobs == times else left_beside(free, request, jobs)
+                self._groups[rank, room, ilk, whole].append(owner)
         return count - left

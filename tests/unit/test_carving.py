@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from ehoslite.carving import left_beside, rounded_up, side_by_side
 from ehoslite.model import UNLIMITED, Flavor, Resources
 from ehoslite.packing import Packing, Rank, Space
-from tests.unit.worlds import decide, jobs, made, world
+from tests.unit.worlds import SMALL, decide, jobs, made, server, slot, world
 
 ROOM = Resources(16, 1000, 1_000_000, 1)
 
@@ -55,6 +55,23 @@ def test_packing_counts_pieces() -> None:
     assert packing.place(Resources(1, 100, 100), 7)[Rank.EMPTY] == 7
     assert packing.rooms() == [ROOM - Resources(1, 128, 1024) * 7]
     assert packing.place(Resources(1, 100, 100), 9)[Rank.EMPTY] == 1
+
+
+def test_a_static_slot_takes_one_job_however_small() -> None:
+    static = Space(Rank.EMPTY, ROOM, "n1", whole=True)
+    packing = Packing([static, Space(Rank.EMPTY, ROOM, "n2")])
+    assert packing.place(Resources(17, 100, 100), 1)[Rank.EMPTY] == 0
+    assert packing.place(Resources(16, 100, 100), 2)[Rank.EMPTY] == 2
+    assert packing.used == {"n1": 1, "n2": 1}
+    assert packing.rooms() == [ROOM - Resources(16, 128, 1024)]
+    assert Packing([static]).place(Resources(0, 0, 1001), 9)[Rank.EMPTY] == 1
+
+
+def test_jobs_beside_one_on_a_static_slot_get_a_node() -> None:
+    roomy = Resources(8, 8000, 80_000)
+    for kind, nodes in (("Static", {"small": 2}), ("Partitionable", {})):
+        seen = world([server("n1")], [slot("n1", kind=kind, free=roomy, total=roomy)], [jobs(3)], flavors=[SMALL])
+        assert made(decide(seen)) == nodes
 
 
 def test_new_nodes_count_pieces() -> None:
