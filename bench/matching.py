@@ -9,7 +9,8 @@ from typing import Any
 
 from ehoslite.matching import Matching
 from ehoslite.matchmaking import match
-from ehoslite.model import Flavor, Resources
+from ehoslite.model import Flavor
+from ehoslite.resources import Resources
 from ehoslite.wouldbe import write_attributes
 
 SHAPES, FLAVORS, SLOTS = 300, 30, 10_000

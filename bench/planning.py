@@ -10,9 +10,10 @@ from pathlib import Path
 
 from ehoslite.choosing import EFFORT, FEW_FLAVORS
 from ehoslite.memory import Memory
-from ehoslite.model import CloudView, Demand, Flavor, Resources, Room, Server, Shape, Slot, VmState, World
+from ehoslite.model import CloudView, Demand, Flavor, Room, Server, Shape, Slot, VmState, World
 from ehoslite.options import Place
 from ehoslite.plan import plan
+from ehoslite.resources import Resources
 from ehoslite.settings import LocalCloudSettings, ScalingSettings, Settings
 
 NOW = 1_000_000.0

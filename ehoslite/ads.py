@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ehoslite.asking import Unanswered
-from ehoslite.model import Demand, Resources, Shape, Slot, Unreadable
+from ehoslite.model import Demand, Shape, Slot, Unreadable
+from ehoslite.resources import Resources
 
 SLOT_ATTRIBUTES = [
     "Name",

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field, replace
 from math import inf
 
 from ehoslite.booting import keys_of
-from ehoslite.model import UNLIMITED, Flavor, Room
+from ehoslite.model import Flavor, Room
+from ehoslite.resources import UNLIMITED
 from ehoslite.settings import ScalingSettings
 
 # Prices are decimal fractions, and sums of them are off by a little.
@@ -108,10 +109,9 @@ class Allowance:
     def allows(self, flavor: Flavor) -> int:
         """How many nodes of this flavor may be made."""
         room = self.rooms.get(flavor.cloud)
-        if room is None:
+        if room is None or (quota := room.holds(flavor)) <= 0:
             return 0
-        own = self.left.holds(amounts_of(flavor))
-        return int(max(0, min(room.holds(flavor), own, self.trusted(flavor))))
+        return int(max(0, min(quota, self.left.holds(amounts_of(flavor)), self.trusted(flavor))))
 
     def allows_together(self, first: Flavor, nodes: int, then: Flavor, more: int) -> bool:
         """Whether so many of the one and so many of the other may be made."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from math import ceil
 
-from ehoslite.model import UNLIMITED, Resources
+from ehoslite.resources import UNLIMITED, Resources
 
 # The startd's defaults (MODIFY_REQUEST_EXPR_REQUESTMEMORY is quantize(RequestMemory,{128}), of disk it is {1024}, of
 # cpus {1}; condor_config_val, HTCondor 23.9.6).
@@ -20,7 +20,7 @@ def rounded_up(request: Resources) -> Resources:
 def side_by_side(room: Resources, request: Resources) -> int:
     """How many such jobs run at a time in this room. Where the larger piece does not fit any more, a startd cuts what
     the job asks for ("retrying w/o edits", Resource.cpp)."""
-    if not room.holds(request):
+    if not room.fits(request):
         return 0
     piece = rounded_up(request)
     pieces = room.holds(piece)

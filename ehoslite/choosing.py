@@ -15,8 +15,9 @@ from operator import itemgetter
 from ehoslite import policies
 from ehoslite.allowance import Allowance
 from ehoslite.carving import left_beside, side_by_side
-from ehoslite.model import CloudView, Flavor, Resources, Shape
+from ehoslite.model import CloudView, Flavor, Shape
 from ehoslite.packing import largest_first
+from ehoslite.resources import Resources
 
 # So many shapes are packed at most while plans are compared: a tenth of a second.
 EFFORT = 600

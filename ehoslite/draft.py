@@ -13,8 +13,9 @@ from ehoslite.booting import keys_of
 from ehoslite.carving import left_beside, side_by_side
 from ehoslite.choosing import Basket, Waiting
 from ehoslite.memory import Boots, Memory
-from ehoslite.model import CloudView, CondorState, Flavor, Node, Resources, Room, Shape, Slot, World
+from ehoslite.model import CloudView, CondorState, Flavor, Node, Room, Shape, Slot, World
 from ehoslite.packing import Packing, Rank, Space
+from ehoslite.resources import Resources
 from ehoslite.settings import Settings
 from ehoslite.spending import spent_this_month
 from ehoslite.windows import month_of

@@ -13,8 +13,9 @@ from ehoslite.booting import keys_of
 from ehoslite.choosing import Waiting, cheapest_basket, stages
 from ehoslite.draft import Draft, idle_jobs
 from ehoslite.making_room import room_can_be_made
-from ehoslite.model import CloudView, Flavor, Resources, Shape
+from ehoslite.model import CloudView, Flavor, Shape
 from ehoslite.packing import Rank, largest_first
+from ehoslite.resources import Resources
 
 # Of how many flavors a text says why they do not fit.
 SHOWN = 3

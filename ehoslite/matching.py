@@ -12,7 +12,8 @@ from dataclasses import dataclass, field, replace
 
 from ehoslite.booting import keys_of
 from ehoslite.memory import Memory
-from ehoslite.model import CloudView, Flavor, Resources, Shape, Slot, World
+from ehoslite.model import CloudView, Flavor, Shape, Slot, World
+from ehoslite.resources import Resources
 from ehoslite.samples import Misfit, Sample
 
 # Names in an expression that stand for an attribute of the other ad: those of functions and behind MY are none.

@@ -10,9 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from ehoslite.resources import UNLIMITED, Resources
 from ehoslite.samples import Misfit, Sample
-
-UNLIMITED = 10**15
 
 
 class VmState(StrEnum):
@@ -35,52 +34,6 @@ class CondorState(StrEnum):
     DRAINING = "draining"
     DRAINED = "drained"
     LOST = "lost"  # seen before, silent now
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class Resources:
-    """An amount of machine: what a job requests, what a slot has free, what a flavor gives."""
-
-    cpus: float = 0
-    memory: float = 0
-    disk: float = 0
-    gpus: float = 0
-
-    def __add__(self, other: Resources) -> Resources:
-        return Resources(*(mine + its for mine, its in self.against(other)))
-
-    def __sub__(self, other: Resources) -> Resources:
-        return Resources(*(mine - its for mine, its in self.against(other)))
-
-    def __mul__(self, times: int) -> Resources:
-        return Resources(self.cpus * times, self.memory * times, self.disk * times, self.gpus * times)
-
-    def holds(self, request: Resources) -> int:
-        """How many requests fit side by side into this room."""
-        times = UNLIMITED
-        for have, want in self.against(request):
-            if want > 0:
-                times = min(times, int(have // want) if have > 0 else 0)
-        return times
-
-    def lacking(self, request: Resources) -> list[str]:
-        """The names of the resources of which `request` wants more than there is."""
-        names = ("cpus", "memory", "disk", "gpus")
-        return [name for name, (have, want) in zip(names, self.against(request), strict=True) if want > have]
-
-    def against(self, request: Resources) -> tuple[tuple[float, float], ...]:
-        """Pairs of (have, want), a pair for each resource."""
-        return (
-            (self.cpus, request.cpus),
-            (self.memory, request.memory),
-            (self.disk, request.disk),
-            (self.gpus, request.gpus),
-        )
-
-    def __str__(self) -> str:
-        disk = f"{self.disk / 1048576:.3g} GB" if self.disk >= 1048576 else f"{self.disk / 1024:.3g} MB"
-        text = f"{self.cpus:g} cpus, {self.memory:g} MB memory, {disk} disk"
-        return f"{text}, {self.gpus:g} gpus" if self.gpus else text
 
 
 @dataclass(frozen=True, slots=True)

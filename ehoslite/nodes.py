@@ -8,7 +8,8 @@ from dataclasses import replace
 
 from ehoslite.booting import keys_of, note_joined
 from ehoslite.memory import Intent, KnownFlavor, Memory, Remembered
-from ehoslite.model import CondorState, Flavor, Node, Resources, Server, Slot, VmState, World
+from ehoslite.model import CondorState, Flavor, Node, Server, Slot, VmState, World
+from ehoslite.resources import Resources
 from ehoslite.samples import Sample
 from ehoslite.settings import Settings
 from ehoslite.spending import Bill, note_spent

@@ -9,7 +9,8 @@ from enum import IntEnum
 from math import ceil
 
 from ehoslite.carving import left_beside, side_by_side
-from ehoslite.model import Resources, Shape
+from ehoslite.model import Shape
+from ehoslite.resources import Resources
 
 
 class Rank(IntEnum):
@@ -91,7 +92,7 @@ class Packing:
         for group in sorted(self._groups):
             rank, free, ilk, whole = group
             left = count - placed.total()
-            times = (int(free.holds(request) > 0) if whole else side_by_side(free, request)) if runs(ilk) else 0
+            times = (int(free.fits(request)) if whole else side_by_side(free, request)) if runs(ilk) else 0
             if not left or not times:
                 continue
             owners = self._groups.pop(group)

@@ -9,8 +9,9 @@ from zlib import crc32
 from ehoslite.allowance import Allowance
 from ehoslite.carving import side_by_side
 from ehoslite.memory import Boots
-from ehoslite.model import CloudView, CondorState, Flavor, Node, Resources, Shape, VmState, World
+from ehoslite.model import CloudView, CondorState, Flavor, Node, Shape, VmState, World
 from ehoslite.nodes import FRESH, SILENT
+from ehoslite.resources import Resources
 from ehoslite.settings import Settings
 
 # Nova's words for a server that keeps its memory while it does not run; one that is SHUTOFF or SHELVED has lost it.
@@ -30,7 +31,7 @@ def smallest_first(flavors: Iterable[Flavor]) -> list[Flavor]:
 
 def runs_on(shape: Shape, flavor: Flavor) -> bool:
     """Whether such a job could ever run on a node of this flavor."""
-    return flavor.resources.holds(shape.request) > 0 and shape.runs(flavor.ilk)
+    return flavor.resources.fits(shape.request) and shape.runs(flavor.ilk)
 
 
 def flavors_for(shape: Shape, clouds: Iterable[CloudView]) -> list[Flavor]:
@@ -46,7 +47,7 @@ def flavors_to_try(shape: Shape, clouds: Iterable[CloudView]) -> list[Flavor]:
 
 def fitting_flavors(request: Resources, flavors: Iterable[Flavor]) -> list[Flavor]:
     """The flavors on which the request could ever run, smallest first."""
-    return smallest_first(flavor for flavor in flavors if flavor.resources.holds(request))
+    return smallest_first(flavor for flavor in flavors if flavor.resources.fits(request))
 
 
 def choose_flavors(

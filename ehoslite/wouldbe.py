@@ -11,7 +11,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from ehoslite.booting import keys_of
-from ehoslite.model import Flavor, Resources
+from ehoslite.model import Flavor
+from ehoslite.resources import Resources
 from ehoslite.samples import Sample
 
 # The name that stands for that of a node to come, in what it advertises.

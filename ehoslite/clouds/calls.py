@@ -16,7 +16,7 @@ from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_aft
 from ehoslite import __version__
 from ehoslite.clouds.console import brief
 from ehoslite.errors import BadRequest, CloudFault, CloudUnreachable, Gone, NoCapacity, Unclear
-from ehoslite.model import UNLIMITED
+from ehoslite.resources import UNLIMITED
 from ehoslite.settings import OpenStackCloudSettings
 
 ATTEMPTS = 4

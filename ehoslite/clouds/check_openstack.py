@@ -27,7 +27,7 @@ from ehoslite.clouds.openstack import LONGEST_USER_DATA, OpenStack, gpus_of
 from ehoslite.clouds.quotas import room_of
 from ehoslite.clouds.request import TAGS_SINCE
 from ehoslite.errors import CloudFault, CloudUnreachable, Gone
-from ehoslite.model import UNLIMITED
+from ehoslite.resources import UNLIMITED
 from ehoslite.settings import FlavorChoice, OpenStackCloudSettings, Settings
 
 LOGIN_ADVICE = {

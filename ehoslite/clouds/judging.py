@@ -7,7 +7,8 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 from ehoslite.clouds.finding import Said, count_of, instead, list_out
-from ehoslite.model import Flavor, Resources, Room
+from ehoslite.model import Flavor, Room
+from ehoslite.resources import Resources
 from ehoslite.settings import OpenStackCloudSettings
 
 MB_PER_GB = 1024

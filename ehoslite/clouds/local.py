@@ -28,7 +28,8 @@ from ehoslite.clouds.promises import promises_of
 from ehoslite.clouds.recipe import made_of, recipe_of
 from ehoslite.clouds.release import find_prefix
 from ehoslite.errors import ActionFailed, CloudUnreachable, NoCapacity
-from ehoslite.model import Flavor, Leftover, Resources, Room, Server, VmState
+from ehoslite.model import Flavor, Leftover, Room, Server, VmState
+from ehoslite.resources import Resources
 from ehoslite.settings import FlavorSettings, LocalCloudSettings
 
 KIB_PER_MB = 1024

@@ -22,7 +22,8 @@ from ehoslite.clouds.quotas import room_of
 from ehoslite.clouds.recipe import made_of, recipe_of
 from ehoslite.clouds.request import NO_TAGS, TAGS_SINCE, Request
 from ehoslite.errors import ActionFailed, BadRequest, CloudFault, CloudUnreachable, Gone, Unclear
-from ehoslite.model import Flavor, Leftover, Resources, Room, Server, VmState
+from ehoslite.model import Flavor, Leftover, Room, Server, VmState
+from ehoslite.resources import Resources
 from ehoslite.settings import OpenStackCloudSettings
 
 KIB_PER_MB, MB_PER_GB = 1024, 1024

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ehoslite.clouds.calls import Calls
-from ehoslite.model import UNLIMITED, Flavor, Room
+from ehoslite.model import Flavor, Room
+from ehoslite.resources import UNLIMITED
 from ehoslite.settings import OpenStackCloudSettings
 
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
-from ehoslite.model import Resources
+from ehoslite.resources import Resources
 from faults.model.things import NEVER, Job, Vm
 
 if TYPE_CHECKING:

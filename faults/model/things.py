@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from ehoslite.model import Resources, Server, VmState
+from ehoslite.model import Server, VmState
+from ehoslite.resources import Resources
 
 # HTCondor's JOB_DEFAULT_LEASE_DURATION: a schedd waits so long for a startd that it does not hear.
 LEASE = 2400.0

@@ -6,7 +6,8 @@ import random
 from collections import Counter
 from typing import Any
 
-from ehoslite.model import Flavor, Resources
+from ehoslite.model import Flavor
+from ehoslite.resources import Resources
 from faults.model.things import LEASE, NEVER, REPORTS, Job, LawBroken, Machine, Vm
 
 POOL = "model"

@@ -10,8 +10,9 @@ from typing import Any
 from ehoslite import schedds
 from ehoslite.ads import GROUP_BY, read_demand
 from ehoslite.demand_settings import DemandSettings
-from ehoslite.model import Demand, Resources
+from ehoslite.model import Demand
 from ehoslite.pool import Pool
+from ehoslite.resources import Resources
 from lab.jobs import wait_until
 from lab.stand import Stand
 from tests.conftest import MakeStand

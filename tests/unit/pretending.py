@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 
 from ehoslite.actions import Create, Delete, Drain, Undrain
 from ehoslite.memory import Memory
-from ehoslite.model import Demand, Flavor, Resources, Server, Shape, Slot, VmState, World
+from ehoslite.model import Demand, Flavor, Server, Shape, Slot, VmState, World
 from ehoslite.nodes import remember
 from ehoslite.plan import plan
+from ehoslite.resources import Resources
 from ehoslite.settings import Settings
 from tests.unit.worlds import NOW, server, slot, world
 

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from ehoslite.ads import GROUP_BY, SLOT_ATTRIBUTES, number, read_demand, read_slots, text
 from ehoslite.asking import Unanswered
-from ehoslite.model import Demand, Resources, Shape, Slot, Unreadable
+from ehoslite.model import Demand, Shape, Slot, Unreadable
+from ehoslite.resources import Resources
 
 STATIC: dict[str, Any] = {
     "Name": "slot1@n1.nodes.ehos",

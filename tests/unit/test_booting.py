@@ -10,9 +10,10 @@ import pytest
 from ehoslite.actions import Create, Delete, Outcome, Plan, Reason
 from ehoslite.booting import FORGET_AFTER, TIMES, keys_of, note_failures, note_joined
 from ehoslite.memory import Boots, Memory
-from ehoslite.model import Flavor, Node, Resources, World
+from ehoslite.model import Flavor, Node, World
 from ehoslite.nodes import join, remember
 from ehoslite.plan import plan
+from ehoslite.resources import Resources
 from tests.unit.worlds import (
     LARGE,
     NOW,

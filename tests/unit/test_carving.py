@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ehoslite.carving import left_beside, rounded_up, side_by_side
-from ehoslite.model import UNLIMITED, Flavor, Resources
+from ehoslite.model import Flavor
 from ehoslite.packing import Packing, Rank, Space
+from ehoslite.resources import UNLIMITED, Resources
 from tests.unit.worlds import SMALL, decide, jobs, made, server, slot, world
 
 ROOM = Resources(16, 1000, 1_000_000, 1)
@@ -48,6 +49,11 @@ def test_jobs_are_cut_one_after_the_other(request: Resources, room: Resources) -
         count += 1
         assert left_beside(room, request, count) == left
     assert side_by_side(room, request) == count
+
+
+@given(AMOUNTS, st.builds(Resources, *[st.integers(-1, 3000)] * 4))
+def test_what_fits_once_is_what_is_held_at_least_once(request: Resources, room: Resources) -> None:
+    assert room.fits(request) == (room.holds(request) > 0)
 
 
 def test_packing_counts_pieces() -> None:

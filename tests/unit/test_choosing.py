@@ -12,9 +12,10 @@ from ehoslite import policies
 from ehoslite.actions import Create
 from ehoslite.allowance import Allowance, Amounts, limits_of
 from ehoslite.memory import Boots, KnownFlavor, Memory
-from ehoslite.model import Flavor, Resources, Room, Shape, VmState, World
+from ehoslite.model import Flavor, Room, Shape, VmState, World
 from ehoslite.options import Place
 from ehoslite.plan import plan
+from ehoslite.resources import Resources
 from ehoslite.settings import FlavorSettings, LocalCloudSettings
 from tests.unit.worlds import (
     LARGE,

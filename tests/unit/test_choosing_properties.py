@@ -14,9 +14,10 @@ from ehoslite.allowance import Allowance, amounts_of, limits_of
 from ehoslite.carving import rounded_up
 from ehoslite.choosing import FEW_FLAVORS, Basket, cheapest_basket
 from ehoslite.memory import Memory, Spent
-from ehoslite.model import CloudView, Flavor, Resources, Room, Shape, VmState, World
+from ehoslite.model import CloudView, Flavor, Room, Shape, VmState, World
 from ehoslite.plan import plan
 from ehoslite.policies import runs_on as fits
+from ehoslite.resources import Resources
 from ehoslite.windows import month_of
 from tests.unit.pretending import Pretence
 from tests.unit.worlds import NOW, decide, server, settings, slot, world

@@ -24,8 +24,9 @@ from ehoslite.clouds.judging import (
     size_of,
 )
 from ehoslite.errors import CloudUnreachable, FixConfiguration
-from ehoslite.model import UNLIMITED, Room
+from ehoslite.model import Room
 from ehoslite.options import Place
+from ehoslite.resources import UNLIMITED
 from ehoslite.settings import (
     CloudSettings,
     FlavorChoice,

@@ -9,8 +9,9 @@ import pytest
 
 from ehoslite.allowance import amounts_of
 from ehoslite.memory import Memory
-from ehoslite.model import Flavor, Resources, Room, Shape, World
+from ehoslite.model import Flavor, Room, Shape, World
 from ehoslite.nodes import remember
+from ehoslite.resources import Resources
 from ehoslite.why import Look, concerns, unserved_lines
 from tests.unit.test_retiring import drained
 from tests.unit.worlds import (

@@ -13,9 +13,10 @@ from ehoslite.act import Hands, act
 from ehoslite.actions import Create, Delete, Plan, Reason, Undrain
 from ehoslite.errors import ActionFailed, AlreadyDraining, DrainOver, EhosError, NotIdle, PoolUnreachable
 from ehoslite.memory import Memory
-from ehoslite.model import CondorState, Node, Resources, Server, Slot, VmState
+from ehoslite.model import CondorState, Node, Server, Slot, VmState
 from ehoslite.options import Place
 from ehoslite.record import Record
+from ehoslite.resources import Resources
 from ehoslite.settings import RecordSettings
 from tests.unit.worlds import NOW, SMALL, claim, server, settings, slot
 

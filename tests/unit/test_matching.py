@@ -29,10 +29,11 @@ from ehoslite.matching import (
     with_matches,
 )
 from ehoslite.memory import Intent, Memory
-from ehoslite.model import CloudView, Flavor, Resources, Room, Shape, Slot, World
+from ehoslite.model import CloudView, Flavor, Room, Shape, Slot, World
 from ehoslite.nodes import remember
 from ehoslite.observe import evaluate
 from ehoslite.pool import Pool
+from ehoslite.resources import Resources
 from ehoslite.samples import Misfit, Sample
 from tests.unit.worlds import (
     LARGE,

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from ehoslite.memory import Intent, Memory
-from ehoslite.model import Flavor, Leftover, Resources, Room, Slot, VmState, World
+from ehoslite.model import Flavor, Leftover, Room, Slot, VmState, World
 from ehoslite.nodes import remember
+from ehoslite.resources import Resources
 from tests.unit.worlds import (
     LARGE,
     NOW,

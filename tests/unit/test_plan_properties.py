@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from ehoslite.actions import Create, Delete, Drain, Forget, Sweep, Undrain
 from ehoslite.memory import Memory, Remembered
-from ehoslite.model import CondorState, Flavor, Resources, Room, Server, Shape, Slot, VmState, World
+from ehoslite.model import CondorState, Flavor, Room, Server, Shape, Slot, VmState, World
 from ehoslite.plan import plan
+from ehoslite.resources import Resources
 from tests.unit.worlds import NOW, claim, remembered, server, settings, slot, world
 
 FLAVORS = (

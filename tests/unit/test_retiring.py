@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from ehoslite.memory import Boots, Memory, Spent
-from ehoslite.model import Flavor, Resources, Room, Server, Slot, VmState, World
+from ehoslite.model import Flavor, Room, Server, Slot, VmState, World
 from ehoslite.plan import plan
+from ehoslite.resources import Resources
 from ehoslite.windows import month_of
 from tests.unit.worlds import (
     LARGE,

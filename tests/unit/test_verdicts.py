@@ -7,7 +7,8 @@ import pytest
 pytest.importorskip("htcondor2")
 
 from ehoslite.matching import Verdict
-from ehoslite.model import Flavor, Resources
+from ehoslite.model import Flavor
+from ehoslite.resources import Resources
 from ehoslite.samples import Sample
 from ehoslite.verdicts import Job, judge_offer, match_slots, parse_ad, split_clauses
 from ehoslite.wouldbe import build_offer, keep_static, read_attributes, write_attributes

@@ -10,10 +10,11 @@ from typing import Any
 
 from ehoslite.actions import Create, Plan
 from ehoslite.memory import Memory, Remembered
-from ehoslite.model import CloudView, Demand, Flavor, Resources, Room, Server, Shape, Slot, VmState, World
+from ehoslite.model import CloudView, Demand, Flavor, Room, Server, Shape, Slot, VmState, World
 from ehoslite.nodes import DRAIN_REASON
 from ehoslite.options import Place
 from ehoslite.plan import plan
+from ehoslite.resources import Resources
 from ehoslite.settings import LocalCloudSettings, ScalingSettings, Settings
 
 NOW = 1_000_000.0
