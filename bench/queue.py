@@ -1,4 +1,4 @@
-"""What a pass costs beside bare queries, with 100,000 jobs in 20 shapes on a real schedd."""
+"""What a pass costs beside bare queries, with 100,000 or a million jobs in 20 shapes on a real schedd."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from lab.release import find_or_build
 from lab.stand import Stand
 from reconcile import reconcile
 
-JOBS, SHAPES, RUNS = 100_000, 20, 3
+SHAPES, AT_ONCE, RUNS = 20, 5000, 3
 LARGE_QUEUE = """
 MAX_JOBS_PER_SUBMISSION = 1000000
 MAX_JOBS_PER_OWNER = 1000000
@@ -32,28 +32,28 @@ NEW = "AutoClusterId =?= undefined && JobStatus == 1"
 TINY = {"name": "tiny", "cpus": 1, "memory": "512 MB", "disk": "1 GB"}
 
 
-def rows() -> Iterator[tuple[str, str]]:
+def rows(jobs: int) -> Iterator[tuple[str, str]]:
     """Wall seconds, the medians of a few runs; each kind of query in a child of its own, as a pass asks."""
     release = find_or_build()
     with temporary_directory() as folder:
         pool = LabPool(folder / "pool", release, extra=LARGE_QUEUE)
         with Stand(folder, release, pool=pool, flavors=(TINY,), scaling={"nodes_max": 1, "nodes_min": 1}) as stand:
-            fill(stand)
-            yield from measure(stand, "no startd, no autocluster")
+            fill(stand, jobs)
+            yield from measure(stand, f"queue of {jobs:,} jobs, no startd, no autocluster:")
             stand.reconcile()
             stand.wait_for_nodes(1)
-            wait_until(lambda: not stand.pool.queue(NEW, ["ClusterId"]), 120, "an autocluster for every job")
-            yield from measure(stand, "one node, autoclusters")
+            wait_until(lambda: not stand.pool.queue(NEW, ["ClusterId"]), 600, "an autocluster for every job")
+            yield from measure(stand, f"queue of {jobs:,} jobs, one node, autoclusters:")
 
 
-def fill(stand: Stand) -> None:
+def fill(stand: Stand, jobs: int) -> None:
     """Jobs that no node of the lab holds."""
     for number in range(SHAPES):
-        lines = {"count": JOBS // SHAPES, "memory": 70_000 + number, "cpus": 1 + number % 4}
-        stand.pool.submit(**lines)  # type: ignore[arg-type]
+        for _ in range(jobs // SHAPES // AT_ONCE):
+            stand.pool.submit(count=AT_ONCE, memory=70_000 + number, cpus=1 + number % 4)
 
 
-def measure(stand: Stand, what: str) -> Iterator[tuple[str, str]]:
+def measure(stand: Stand, head: str) -> Iterator[tuple[str, str]]:
     """The bare queries and a pass over the same queue."""
     settings = stand.settings
     pool = Pool(settings.condor)
@@ -66,7 +66,6 @@ def measure(stand: Stand, what: str) -> Iterator[tuple[str, str]]:
     hands = Hands(settings, Pool(settings.condor), clouds, random.Random(1), lambda: 600.0)  # noqa: S311
     record = Record(settings.record, time.time(), keep=False)
     whole = timed(lambda: reconcile(hands, record, time.time(), rehearse))
-    head = f"queue of {JOBS:,} jobs, {what}:"
     yield f"{head} bare GroupBy, and of slots", f"{group_by:.2f} s and {slots:.2f} s"
     yield f"{head} bare GroupBy of what we count by", f"{counted:.2f} s"
     yield f"{head} our demand", f"{demand:.2f} s"

@@ -21,6 +21,7 @@ from lab import send_signal
 from lab.configuration import NOBODY, PoolFiles
 from lab.control import MARK, START_SECONDS, PoolControl
 from lab.jobs import wait_until
+from lab.keeper import dismiss, start_keeper
 from lab.release import LabError, Release
 
 __all__ = ["NOBODY", "LabPool", "daemon_account", "temporary_directory"]
@@ -75,6 +76,7 @@ class LabPool(PoolFiles, PoolControl):
         """Write nothing yet; `domain` is the pool's trust domain, `schedds` their number (schedd1@lab and so on),
         `interface` the daemons' address, which nothing beyond this machine may reach."""
         self.directory = directory.absolute()
+        self.kept = self.directory  # all that works in here ends with the one who started the pool
         self.release = release
         self.domain = domain
         self.extra = extra
@@ -90,6 +92,7 @@ class LabPool(PoolFiles, PoolControl):
         self.port = 0
         self.starter = 0
         self.master: subprocess.Popen[bytes] | None = None
+        self.keeper: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
         self.start()
@@ -148,6 +151,7 @@ class LabPool(PoolFiles, PoolControl):
         self.make_daemon_folder(self.manager / "log")
         atexit.register(self.stop)
         self.starter = os.getpid()
+        self.keeper = self.keeper or start_keeper(self.kept)
         self.master = self.start_master(self.manager)
         self.wait_ready()
 
@@ -221,6 +225,9 @@ class LabPool(PoolFiles, PoolControl):
         master.wait()
         # Not before: an interrupted stop can be called again.
         self.master = None
+        if self.keeper:
+            dismiss(self.keeper)
+            self.keeper = None
         atexit.unregister(self.stop)
 
 

@@ -71,6 +71,7 @@ class Stand:
     ) -> None:
         self.directory = directory
         self.pool = pool or LabPool(directory / "pool", release, schedds=schedds)
+        self.pool.kept = directory.absolute()
         self.config = directory / "ehos.yaml"
         local = {
             "type": "local",

@@ -18,6 +18,8 @@ import ehoslite
 import lab
 from lab import pool as pool_module
 from lab import read_file, read_parents
+from lab.jobs import wait_until
+from lab.keeper import members
 from lab.pool import LabPool, daemon_account
 from lab.release import LabError, Release
 
@@ -53,6 +55,30 @@ def test_processes_that_lost_their_parent_are_ended_too(release: Release, folder
     pool.stop()
     assert len(pids) >= 5
     assert not set(pids) & set(read_parents())
+
+
+def test_a_stand_whose_starter_is_killed_leaves_no_process(release: Release, folder: Path) -> None:
+    """As when somebody interrupts the tests."""
+    script = """
+        import sys
+        from pathlib import Path
+        from lab.release import Release
+        from lab.stand import Stand
+        with Stand(Path(sys.argv[1]), Release(*map(Path, sys.argv[2:])), scaling={"nodes_min": 1}) as stand:
+            stand.reconcile()
+            stand.wait_for_nodes(1)
+            print("up", flush=True)
+            sys.stdin.read()
+    """
+    places = [str(place) for place in (release.prefix, release.library, release.libexec, release.share)]
+    command = [sys.executable, "-c", textwrap.dedent(script), str(folder), *places]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as starter:
+        assert starter.stdout is not None
+        assert starter.stdout.readline() == "up\n"
+        before = members(str(folder))
+        starter.kill()
+    assert len(before) >= 8, "the daemons of the pool and of a node"
+    wait_until(lambda: not members(str(folder)), 20, "an end of every process")
 
 
 def test_failed_start_shows_logs_and_leaves_no_process(
