@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from ehoslite.choosing import EFFORT, FEW_FLAVORS
+from ehoslite.choosing import EFFORT
 from ehoslite.memory import Memory
 from ehoslite.model import CloudView, Demand, Flavor, Room, Server, Shape, Slot, VmState, World
 from ehoslite.options import Place
@@ -18,6 +18,8 @@ from ehoslite.settings import LocalCloudSettings, ScalingSettings, Settings
 
 NOW = 1_000_000.0
 NODES, SHAPES, FLAVORS, CLOUDS = 10_000, 300, 30, 4
+# Of so many flavors every subset is compared.
+FEW_FLAVORS = 4
 
 
 def rows() -> Iterator[tuple[str, str]]:

@@ -3,6 +3,7 @@
 Each shape gets the flavors that serve it alone at the least cost; what is left over on their nodes takes the next ones.
 Such a greedy plan may be dearer than one that had fewer flavors to choose from. So where flavors and shapes are few it
 is made for every subset of the flavors, and the cheapest counts: a further flavor then never makes the plan dearer.
+Plans are compared within a cloud, and beyond clouds where the cheapest is to be taken: elsewhere their order is a wish.
 """
 
 from __future__ import annotations
@@ -21,8 +22,6 @@ from ehoslite.resources import Resources
 
 # So many shapes are packed at most while plans are compared: a tenth of a second.
 EFFORT = 600
-# All subsets of so many flavors are compared: 15 plans.
-FEW_FLAVORS = 4
 
 Waiting = tuple[Shape, int]
 
@@ -121,11 +120,13 @@ def cheapest_basket(basket: Callable[[], Basket], waiting: Sequence[Waiting], cl
     """The plan with all flavors, or one with some of them that serves every job for less. `basket` makes empty ones."""
     whole = basket().serve(waiting, clouds)
     best = (bool(whole.left), whole.cost), whole
-    if len(clouds) != 1 or not any(flavor.price for flavor in clouds[0].flavors):
+    flavors = [flavor for cloud in clouds for flavor in cloud.flavors]
+    free_to_choose = len(clouds) == 1 or whole.allocation == "cheapest"
+    if not free_to_choose or not any(flavor.price for flavor in flavors):
         return whole
-    for flavors in subsets(clouds[0].flavors, waiting):
-        view = CloudView(clouds[0].name, flavors)
-        tried = basket().serve(waiting, (view,))
+    for some in subsets(flavors, waiting):
+        views = [CloudView(cloud.name, tuple(one for one in cloud.flavors if one in some)) for cloud in clouds]
+        tried = basket().serve(waiting, views)
         if not tried.left:
             best = min(best, ((False, tried.cost), tried), key=itemgetter(0))
     return best[1]
@@ -135,7 +136,7 @@ def subsets(flavors: Sequence[Flavor], waiting: Sequence[Waiting]) -> Iterator[t
     """Flavors to make a plan with, beside all of them: every subset where there are few, else each alone, as far as the
     effort goes."""
     chosen = useful(policies.smallest_first(flavors), waiting)
-    few = len(chosen) <= FEW_FLAVORS and (2 ** len(chosen)) * len(waiting) <= EFFORT
+    few = 2 ** len(chosen) * len(waiting) <= EFFORT
     if few or len(chosen) * len(waiting) <= EFFORT:
         for size in range(1, len(chosen) if few else 2):
             yield from combinations(chosen, size)
