@@ -5,11 +5,14 @@ from __future__ import annotations
 import signal
 from collections import Counter
 
+from ehoslite.clouds.openstack import NODE_TAG
+from ehoslite.record import Record
 from lab.jobs import wait_until
 from lab.openstack import OpenStackLab
 from lab.openstack_stand import OpenStackStand
 from lab.stand import Finished
 from tests.openstack.conftest import MakeOpenStack
+from tests.openstack.direct import all_servers
 from tests.real.test_faults import is_stopped
 
 ONE_FLAVOR = {"alpha": {"flavors": ["m1.medium"]}, "beta": {"flavors": ["m1.medium"]}}
@@ -80,3 +83,31 @@ def test_a_quota_that_others_use_up_between_look_and_creation(
     made = [(one["subject"], one["result"], one["fault"]) for one in done.data["actions"]]
     assert made == [("alpha/m1.medium", "not-done", "quota"), ("beta/m1.medium", "done", "")]
     assert servers_in(stand) == {"beta": 1}
+
+
+def test_nodes_of_an_older_image_are_replaced_while_they_are_idle(
+    make_openstack: MakeOpenStack, alpha: OpenStackLab
+) -> None:
+    """The newest image of a prefix is another one: here because the prefix says so."""
+    options = {"alpha": {"flavors": ["m1.small"], "image": "worker-2026-01", "image_newest": True}}
+    stand = make_openstack(alpha, options=options, scaling={"nodes_min": 1, "boot_timeout": 90, "idle_timeout": 600})
+    stand.reconcile()
+    stand.wait_for_nodes(1, 60)
+    (old,) = stand.nodes()
+    assert stand.reconcile().verbs() == []
+    stand.document["clouds"]["alpha"]["image"] = "worker-2026"
+    stand.configure()
+
+    def replaced() -> bool:
+        stand.reconcile()
+        return old not in stand.nodes() and stand.joined() == 1
+
+    wait_until(replaced, 90, "the node to be replaced")
+    done = stand.reconcile()
+    assert (done.verbs(), "drift" in done.held()) == ([], False)
+    images = {image["id"]: image["name"] for image in alpha.call_as_admin("GET", "glance", "/v2/images")["images"]}
+    (new,) = [server for server in all_servers(alpha) if server["metadata"].get(NODE_TAG) in stand.nodes()]
+    assert images[new["image"]["id"]] == "worker-2026-02"
+    passes = Record(stand.settings.record, 0.0, keep=False).passes()
+    codes = dict.fromkeys(action["code"] for entry in passes for action in entry["actions"])
+    assert list(codes) == ["nodes-min", "drift", "drained"]
