@@ -166,7 +166,7 @@ class PretendCloud:
         slow = 4.0 if trouble.slow_boots else 1.0
         active = world.now + BUILDS * slow
         name = f"id-{world.counts['servers made']}"
-        vm = Vm(name, self.name, node, pool, flavor, world.now, active, active + JOINS * slow)
+        vm = Vm(name, self.name, node, pool, flavor, world.now, active, active + JOINS * slow, image=world.image)
         trouble.slow_boots = max(0, trouble.slow_boots - 1)
         if trouble.failing_builds:
             trouble.failing_builds, vm.fails = trouble.failing_builds - 1, True

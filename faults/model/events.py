@@ -169,6 +169,11 @@ def _set(play: Play, vm: Vm, status: str) -> None:
     vm.status, vm.changed = status, play.world.now
 
 
+def change_image(play: Play, _a: int, b: int) -> None:
+    """The administrator publishes another image, perhaps one that there was before."""
+    play.world.image = f"image-{b % 3}"
+
+
 def drain_by_hand(play: Play, a: int, b: int) -> None:
     """An administrator drains a node, ours or not, or takes that back."""
     for machine in pick([*play.world.nodes(), *play.world.machines[:2]], a):
@@ -229,6 +234,7 @@ EVENTS: dict[str, Callable[[Play, int, int], None]] = {
         trouble,
         mend,
         lay_hands_on,
+        change_image,
         drain_by_hand,
         make_foreign,
         damage,

@@ -23,6 +23,7 @@ LAWS = {
     "crashed": "a pass ends with an exit code, never with a trace",
     "orphan": "every server of ours is listed and serves, or goes",
     "queue": "the queue is served",
+    "drift": "a node that differs from what would be made today is replaced",
     "unrest": "a further pass has nothing to do",
 }
 

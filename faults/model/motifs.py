@@ -136,6 +136,14 @@ def damaged_in_between(chance: random.Random) -> Sequence[Step]:
     return [*jobs, Step("damage", _any(chance), _any(chance)), PASS, Step("wait", MINUTE), PASS]
 
 
+def another_image(chance: random.Random) -> Sequence[Step]:
+    """The image changes while nodes are busy, idle, booting or going, and jobs go on coming."""
+    jobs = [Step("submit", chance.randrange(4), 7), *[PASS, Step("wait", MINUTES)] * chance.randrange(3)]
+    change = Step("change_image", 0, _any(chance), chance.choice(("", *EFFECTS)))
+    looks = [PASS, Step("wait", chance.choice((MINUTE, MINUTES)))] * 4
+    return [*jobs, change, *looks, Step("submit", 2, 3), *looks]
+
+
 def strangers_beside_us(chance: random.Random) -> Sequence[Step]:
     """Others use the same project, for longer than a job lease."""
     looks = [PASS, Step("wait", 4)] * 9
@@ -153,6 +161,7 @@ MOTIFS: tuple[Motif, ...] = (
     listed_in_part,
     frozen_by_hand,
     damaged_in_between,
+    another_image,
     strangers_beside_us,
     job_before_the_drain,
     drain_forgotten,

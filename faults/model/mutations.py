@@ -158,7 +158,9 @@ MUTATIONS: dict[str, Mutation] = {
     "a silent cloud is an empty one": _of(
         observe, "_look", _look_and_believe, "limits", "killed", "orphan", motif=motifs.silence_of_a_cloud
     ),
-    "a listing is believed whatever it leaves out": _of(observe, "_check_whole", _nothing, "limits", "killed"),
+    "a listing is believed whatever it leaves out": _of(
+        observe, "_check_whole", _nothing, "limits", "killed", motif=motifs.listed_in_part
+    ),
     "an unclear creation is waited for no longer than others": _of(
         nodes, "_open_intents", _forget_the_unclear, "limits", motif=motifs.late_creation
     ),
@@ -181,6 +183,7 @@ MUTATIONS: dict[str, Mutation] = {
     "unclear creations are forgotten": _of(act, "_create_one", _call_it_unmade, "limits", motif=motifs.late_creation),
     "what is drained is kept": _of(shrinking, "take_back_or_delete_drained", _nothing, "orphan", "queue"),
     "what is broken is kept": _of(shrinking, "replace_broken", _nothing, "orphan", "queue"),
+    "what differs is kept": _of(policies, "has_drifted", lambda *_: False, "drift", motif=motifs.another_image),
     "nothing is swept": _of(shrinking, "sweep_leftovers", _nothing, "orphan"),
     "what is in use is swept": _of(shrinking, "sweep_leftovers", _sweep_all, "cut off"),
     "an unusable state file is not set aside": _of(

@@ -31,6 +31,7 @@ OFTEN = {
     "trouble": 4,
     "mend": 4,
     "lay_hands_on": 2,
+    "change_image": 1,
     "drain_by_hand": 1,
     "make_foreign": 1,
     "damage": 2,
@@ -46,6 +47,7 @@ DURING = (
     "restart_collector",
     "second_pass",
     "lay_hands_on",
+    "change_image",
     "drain_by_hand",
 )
 # Effects in the main thread of a pass: there the deadline's alarm is raised.

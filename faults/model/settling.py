@@ -38,6 +38,7 @@ def faults_of(play: Play) -> list[tuple[str, str]]:
     if len(ours) != wanted:
         faults.append(("orphan", f"{len(ours)} servers for an empty queue, {wanted} are wanted"))
     faults += [("orphan", f"{vm.node} does not serve ({vm.status})") for vm in ours if vm.machine is None]
+    faults += [("drift", f"{vm.node} is made of {vm.image}") for vm in ours if vm.image != world.image]
     nodes = {vm.node for vm in ours}
     faults += [
         ("orphan", f"a port of {node} is left")

@@ -145,13 +145,13 @@ class Vm:
     gone_at: float = NEVER
     changed: float = 0.0
     machine: Machine | None = None
+    image: str = ""
 
     def as_listed(self) -> Server:
         """As its cloud tells it."""
         state = VmState.DELETING if self.deleting else STATES[self.status]
-        return Server(
-            self.cloud, self.id, self.node, self.flavor, state, self.made, self.fault, self.status, self.changed
-        )
+        told = (self.fault, self.status, self.changed, self.image)
+        return Server(self.cloud, self.id, self.node, self.flavor, state, self.made, *told)
 
     def runs_jobs(self) -> list[Job]:
         """The jobs that run on it and whose schedds hold the claim."""

@@ -27,6 +27,7 @@ class World:
         self.chance = random.Random(seed)  # noqa: S311 - a pretend world, the same at each play
         self.now = START
         self.skew = 0.0  # how far the clock of the pass is off
+        self.image = "image-0"  # what clouds make servers of
         self.lag = 2.0  # how long a report takes to the collector
         self.nodes_max = nodes_max
         self.clouds = [f"c{number}" for number in range(clouds)]
@@ -48,7 +49,7 @@ class World:
 
     def flavors(self, cloud: str) -> tuple[Flavor, ...]:
         """What each cloud offers."""
-        return tuple(Flavor(cloud, name, size, PRICES[name]) for name, size in SIZES.items())
+        return tuple(Flavor(cloud, name, size, PRICES[name], made_of=self.image) for name, size in SIZES.items())
 
     def ours(self) -> list[Vm]:
         """Our servers that exist."""
