@@ -13,11 +13,12 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 from ehoslite import report
 from ehoslite.act import Hands, act, rehearse
-from ehoslite.actions import Pass, Plan
+from ehoslite.actions import Pass
 from ehoslite.clouds import open_clouds
 from ehoslite.config import find, load
 from ehoslite.deadline import GRACE, Deadline
@@ -37,7 +38,8 @@ def reconcile(hands: Hands, record: Record, now: float, act: report.Acting = act
     outcomes, memory = act(decided, memory, hands, record, now)  # intents first; each action may fail alone
     while (again := plan_elsewhere(world, memory, hands.settings, outcomes)).actions:  # a cloud refused: the next one
         more, memory = act(again, memory, hands, record, now)
-        decided, outcomes = Plan((*decided.actions, *again.actions), again.held, decided.nodes), (*outcomes, *more)
+        decided = replace(decided, actions=(*decided.actions, *again.actions), held=again.held)
+        outcomes = (*outcomes, *more)
     done = Pass(world, decided, outcomes)
     record.save(memory, report.entry(done), now)  # one atomic write
     return done

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import combinations
 from operator import itemgetter
 
@@ -118,18 +119,24 @@ def tightness(key: tuple[Flavor, Resources]) -> tuple[float, float, float, float
 
 def cheapest_basket(basket: Callable[[], Basket], waiting: Sequence[Waiting], clouds: Sequence[CloudView]) -> Basket:
     """The plan with all flavors, or one with some of them that serves every job for less. `basket` makes empty ones."""
+    if len(clouds) == 1:  # there is nothing to allocate, and node by node is slow
+        basket = partial(_filled_first, basket)
     whole = basket().serve(waiting, clouds)
     best = (bool(whole.left), whole.cost), whole
     flavors = [flavor for cloud in clouds for flavor in cloud.flavors]
     free_to_choose = len(clouds) == 1 or whole.allocation == "cheapest"
     if not free_to_choose or not any(flavor.price for flavor in flavors):
         return whole
-    for some in subsets(flavors, waiting):
+    for some in (*subsets(flavors, waiting), *(cloud.flavors for cloud in clouds if len(clouds) > 1)):
         views = [CloudView(cloud.name, tuple(one for one in cloud.flavors if one in some)) for cloud in clouds]
         tried = basket().serve(waiting, views)
         if not tried.left:
             best = min(best, ((False, tried.cost), tried), key=itemgetter(0))
     return best[1]
+
+
+def _filled_first(basket: Callable[[], Basket]) -> Basket:
+    return replace(basket(), allocation="fill-first")
 
 
 def subsets(flavors: Sequence[Flavor], waiting: Sequence[Waiting]) -> Iterator[tuple[Flavor, ...]]:

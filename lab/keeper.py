@@ -11,8 +11,10 @@ import sys
 import time
 from pathlib import Path
 
-from lab import read_file, read_parents, send_signal
+from lab import read_environment, read_file, read_parents, send_signal
 
+# A process that turns into another one has no environment for a moment.
+TWICE = 2
 CHECKOUT = Path(__file__).parent.parent
 
 
@@ -33,20 +35,34 @@ def dismiss(keeper: subprocess.Popen[bytes]) -> None:
 
 
 def members(folder: str) -> list[int]:
-    """The processes with a file or folder in here on their command line or in their environment."""
+    """The processes, of accounts that we may signal, with a file or folder in here on their command line or in their
+    environment."""
     mark = f"{folder}/".encode()
-    return [
-        pid
-        for pid in read_parents()
-        if pid != os.getpid() and (mark in read_file(pid, "cmdline") or mark in read_file(pid, "environ"))
-    ]
+    return [pid for pid in read_parents() if pid != os.getpid() and _may_signal(pid) and _names(pid, mark)]
+
+
+def _may_signal(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except OSError:
+        return False
+    return True
+
+
+def _names(pid: int, mark: bytes) -> bool:
+    """A shell that somebody has opened there, to look at a test that hangs, is told by where it is alone."""
+    words = [*read_file(pid, "cmdline").split(b"\0"), *read_environment(pid)]
+    return any(mark in word and not word.startswith((b"PWD=", b"OLDPWD=")) for word in words)
 
 
 def main(folder: str) -> None:
     """Wait until standard input closes; then end them all."""
     while os.read(0, 1):
         pass
-    while found := members(folder):
+    quiet = 0
+    while quiet < TWICE:
+        found = members(folder)
+        quiet = 0 if found else quiet + 1
         for pid in found:
             send_signal(pid, signal.SIGKILL)
         time.sleep(0.1)

@@ -21,7 +21,7 @@ from lab import send_signal
 from lab.configuration import NOBODY, PoolFiles
 from lab.control import MARK, START_SECONDS, PoolControl
 from lab.jobs import wait_until
-from lab.keeper import dismiss, start_keeper
+from lab.keeper import dismiss, members, start_keeper
 from lab.release import LabError, Release
 
 __all__ = ["NOBODY", "LabPool", "daemon_account", "temporary_directory"]
@@ -134,6 +134,7 @@ class LabPool(PoolFiles, PoolControl):
                 self.port = choose_port(self.interface)
                 self.write_configuration()
                 self.write_tokens()
+            self.keeper = self.keeper or start_keeper(self.kept)
             try:
                 self.launch()
                 return
@@ -151,7 +152,6 @@ class LabPool(PoolFiles, PoolControl):
         self.make_daemon_folder(self.manager / "log")
         atexit.register(self.stop)
         self.starter = os.getpid()
-        self.keeper = self.keeper or start_keeper(self.kept)
         self.master = self.start_master(self.manager)
         self.wait_ready()
 
@@ -225,7 +225,7 @@ class LabPool(PoolFiles, PoolControl):
         master.wait()
         # Not before: an interrupted stop can be called again.
         self.master = None
-        if self.keeper:
+        if self.keeper and not members(str(self.kept)):  # nodes may still be there
             dismiss(self.keeper)
             self.keeper = None
         atexit.unregister(self.stop)

@@ -72,13 +72,13 @@ class Names:
 
     def image(self) -> str:
         """The image's id: by id, by exact name, or the newest whose name begins so."""
-        if self.image_fault is not None:
-            raise self.image_fault
-        try:
-            return str(self._once(f"image {self.settings.image} {self.settings.image_newest}", self._image))
-        except CloudFault as fault:
-            self.image_fault = fault
-            raise
+        with self._alone:
+            if self.image_fault is None:
+                try:
+                    return str(self._once(f"image {self.settings.image} {self.settings.image_newest}", self._image))
+                except CloudFault as fault:
+                    self.image_fault = CloudUnreachable(str(fault), fault.code)
+            raise CloudUnreachable(str(self.image_fault), self.image_fault.code)
 
     def image_if_known(self) -> str:
         """The image's id; empty when it cannot be told. Then Glance is not asked for that again until the memory of
