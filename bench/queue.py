@@ -54,7 +54,7 @@ def fill(stand: Stand, jobs: int) -> None:
 
 
 def all_have_autoclusters(stand: Stand) -> bool:
-    """Whether the negotiator has asked for every job. A schedd that makes autoclusters for a million does not answer."""
+    """Whether the negotiator has asked for every job; while it makes autoclusters for a million, a schedd is silent."""
     pool = Pool(stand.settings.condor)
     (ad,) = pool.slots()[2].values()
     try:
