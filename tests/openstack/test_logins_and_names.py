@@ -146,6 +146,7 @@ def test_an_ambiguous_image_is_a_clear_fault(alpha: OpenStackLab) -> None:
             cloud.names.image()
         for image in made:
             upload(alpha, image)
+        cloud.servers()  # what Glance said holds for one look
         with pytest.raises(CloudUnreachable, match="2 images are called 'twice'; give the id"):
             cloud.names.image()
     finally:
