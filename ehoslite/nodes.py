@@ -164,8 +164,10 @@ def _remember_node(
 ) -> Remembered:
     cloud = servers[0].cloud if servers else slots[0].cloud if slots else ""
     flavor = servers[0].flavor if servers else ""
-    intent = memory.intents.get(node)
-    born = Remembered(node, cloud, flavor, world.now, created_here=bool(intent), recipe=intent.recipe if intent else "")
+    born = Remembered(node, cloud, flavor, world.now)
+    if intent := memory.intents.get(node):  # its startd may speak before its cloud lists it, and be silent then
+        cloud, flavor = cloud or intent.cloud, flavor or intent.flavor
+        born = Remembered(node, cloud, flavor, world.now, created_here=True, server=intent.server, recipe=intent.recipe)
     past = memory.nodes.get(node) or born
     past = _watch(past, slots, world.now)
     if servers:

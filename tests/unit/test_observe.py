@@ -8,10 +8,11 @@ import pytest
 
 from ehoslite.clouds import Cloud
 from ehoslite.errors import CloudUnreachable
-from ehoslite.memory import Memory
+from ehoslite.memory import Intent, Memory
 from ehoslite.model import CloudView, Flavor, Leftover, Room, Server
+from ehoslite.nodes import remember
 from ehoslite.observe import ASKED_AFTER, look_at_clouds
-from tests.unit.worlds import SMALL, remembered, server
+from tests.unit.worlds import NOW, SMALL, remembered, server, settings, slot, world
 
 
 class Listing:
@@ -90,3 +91,13 @@ def test_a_bounded_number_is_asked_for() -> None:
     cloud = Listing([], [])
     look(cloud, seen_before(*(f"n{number}" for number in range(3 * ASKED_AFTER))))
     assert len(cloud.asked) == ASKED_AFTER
+
+
+def test_a_server_that_was_never_listed_is_known_by_its_intent() -> None:
+    """Its startd may speak while its cloud is silent; the next listing may leave it out."""
+    past = Memory(intents={"n1": Intent("n1", "here", "small", NOW - 60, "id-n1")})
+    past = remember(past, world(slots=[slot("n1")], fault="down"), settings())
+    assert past.intents == {}
+    node = past.nodes["n1"]
+    assert (node.server, node.cloud, node.flavor, node.created_here) == ("id-n1", "here", "small", True)
+    assert look(Listing([], ["id-n1"]), past).fault
