@@ -240,7 +240,8 @@ def idle_too_long(node: Node, now: float, settings: Settings) -> bool:
 
 def collector_is_young(world: World, settings: Settings) -> bool:
     """Whether the collector started so lately that a node it does not know may still be running jobs."""
-    return world.now - world.collector_since < settings.condor.collector_warmup
+    heard = max((slot.heard for slot in world.slots), default=world.now)
+    return min(heard, world.now) - world.collector_since < settings.condor.collector_warmup
 
 
 def silent_for(node: Node, now: float) -> float:

@@ -75,6 +75,9 @@ class PretendCloud:
         listed = [vm for vm in self._here() if self.is_tagged(vm) and vm.listed_from <= self.world.now]
         if self.trouble.part:
             listed = listed[::2] if int(self.world.now) % 2 else listed[1::2]
+        else:
+            for vm in listed:
+                vm.unclear = False
         return tuple(vm.as_listed() for vm in listed)
 
     def is_tagged(self, vm: Vm) -> bool:
@@ -153,10 +156,11 @@ class PretendCloud:
         vm = self._make(node, flavor)
         if trouble.late:
             trouble.late -= 1
-            vm.listed_from = self.world.now + trouble.late_by
+            vm.listed_from, vm.unclear = self.world.now + trouble.late_by, True
             raise Unclear("the reply was lost")
         if trouble.lost_replies:
             trouble.lost_replies -= 1
+            vm.unclear = True
             raise Unclear("the reply was lost")
         return vm.id
 

@@ -38,7 +38,9 @@ def faults_of(play: Play) -> list[tuple[str, str]]:
     if len(ours) != wanted:
         faults.append(("orphan", f"{len(ours)} servers for an empty queue, {wanted} are wanted"))
     faults += [("orphan", f"{vm.node} does not serve ({vm.status})") for vm in ours if vm.machine is None]
-    faults += [("drift", f"{vm.node} is made of {vm.image}") for vm in ours if vm.image != world.image]
+    boots = Record(play.settings.record, world.now, keep=False).memory().boots
+    if not any(entry.failures for entry in boots.values()):  # none goes while boots of the new kind fail
+        faults += [("drift", f"{vm.node} is made of {vm.image}") for vm in ours if vm.image != world.image]
     nodes = {vm.node for vm in ours}
     faults += [
         ("orphan", f"a port of {node} is left")

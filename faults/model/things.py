@@ -146,6 +146,8 @@ class Vm:
     changed: float = 0.0
     machine: Machine | None = None
     image: str = ""
+    unclear: bool = False  # its creation's reply was lost, and no whole listing has shown it yet
+    given_up: bool = False  # and that for longer than it is waited for
 
     def as_listed(self) -> Server:
         """As its cloud tells it."""
