@@ -9,6 +9,7 @@ import pytest
 from ehoslite.memory import Intent, Memory
 from ehoslite.nodes import remember
 from ehoslite.plan import plan
+from ehoslite.policies import collector_is_young
 from tests.unit.worlds import NOW, claim, memory, remembered, server, settings, slot, world
 
 HOUR = 3600.0
@@ -61,3 +62,12 @@ def test_an_intent_of_the_future_was_now() -> None:
     """It is kept for intent_timeout: the server may be listed yet."""
     past = Memory(intents={"n1": Intent("n1", "here", "small", NOW + 1000)})
     assert remember(past, world(), settings()).intents["n1"].at == NOW
+
+
+@pytest.mark.parametrize(("collector_age", "young"), [(100, True), (599, True), (700, False)])
+def test_a_collector_is_as_old_as_it_says_itself(collector_age: float, young: bool) -> None:
+    """Our clock is ahead of its own by an hour: what it has heard lately is an hour old, and so is its start."""
+    heard = NOW - HOUR
+    nodes = slot("n1", heard_ago=HOUR)
+    seen = world([server("n1")], [nodes], collector_since=heard - collector_age)
+    assert collector_is_young(seen, settings()) == young
