@@ -129,10 +129,15 @@ def retire_all(play: Play, acting: int | None = None) -> None:
 
 def have_idle(play: Play) -> None:
     """Two idle nodes beside the one of the long job."""
-    if len(play.sight.servers()) < MOST:
-        play.submit(MOST - 1)
     play.configure(idle_timeout=KEEP)
-    play.calm(lambda: play.jobs_are_done() and len(play.sight.servers()) == MOST and play.claims() == 1)
+
+    def idle() -> bool:
+        if play.jobs_are_done() and len(play.sight.servers()) < MOST:
+            play.submit(MOST - 1)  # again, where one node has run them all
+            return False
+        return play.jobs_are_done() and play.claims() == 1
+
+    play.calm(idle)
 
 
 def have_drained(play: Play) -> None:
