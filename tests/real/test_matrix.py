@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +60,8 @@ FLAVORS = {
 }
 
 # A partitionable slot whose last job has gone may show this a moment later than its dynamic slot.
-USED = "DynamicSlot =?= true || Cpus != TotalSlotCpus"
+EMPTY = 'PartitionableSlot =?= true && State == "Unclaimed" && Cpus == TotalSlotCpus'
+USED = "DynamicSlot =?= true"
 
 ANY_ARCH = '(TARGET.Arch == "X86_64" || TARGET.Arch == "AARCH64")'
 
@@ -285,8 +287,9 @@ def start_nodes(scene: Scene, world: World, record: Record) -> Memory:
 
 
 def what_the_pool_does(stand: Stand) -> set[tuple[int, str]]:
-    """The cells whose job was matched and started, once nothing moves any more: all nodes are empty, and the negotiator
-    has looked at every job that is left since."""
+    """The cells whose job was matched and started, once nothing moves any more: all nodes are there and empty, and the
+    negotiator has looked at every job that is left twice since. The cycle of its first look may have begun, on a busy
+    machine, while there were jobs on the nodes; that of its second has begun when the first was over."""
     submit(stand, bound=True)
     attributes = ["Cell", "CellCloud", "CellFlavor", "NumJobStarts"]
 
@@ -295,16 +298,19 @@ def what_the_pool_does(stand: Stand) -> set[tuple[int, str]]:
 
     def is_calm() -> bool:
         running = stand.pool.queue("JobStatus != 1", ["ClusterId"])
-        return not running and not stand.pool.machines(["Name"], USED) and bool(idle())
+        empty = len(stand.pool.machines(["Name"], EMPTY)) == len(NAMES) and not stand.pool.machines(["Name"], USED)
+        return not running and empty and bool(idle())
+
+    def is_refused(since: float) -> bool:
+        """Whether every job that is left was refused after this time, or something moves."""
+        return not is_calm() or all(job.get("LastRejMatchTime", 0) > since for job in idle())
 
     def is_settled() -> bool:
         wait_until(is_calm, 60, "a moment at which no job runs")
-        left, calm = len(idle()), time.time() + 1  # a cycle that had begun before may have seen nodes with jobs
-
-        def is_judged() -> bool:
-            return not is_calm() or all(job.get("LastRejMatchTime", 0) > calm for job in idle())
-
-        wait_until(is_judged, 60, "the negotiator to look at every job that is left")
+        left, since = len(idle()), time.time()
+        for _ in range(2):
+            wait_until(partial(is_refused, since), 60, "the negotiator to look at every job that is left")
+            since = max((job.get("LastRejMatchTime", 0) for job in idle()), default=since)
         return is_calm() and len(idle()) == left
 
     wait_until(is_settled, 120, "every job that can start to have ended, and every other to have been refused")
