@@ -107,18 +107,18 @@ def _do_late(act: Any) -> None:
     """Have a child do it when this process is no more."""
     if os.fork() == 0:
         try:
-            _let_go_of_locks()
+            let_go_of_locks()
             time.sleep(LATE)
             act()
         finally:
             os._exit(0)
 
 
-def _let_go_of_locks() -> None:
+def let_go_of_locks() -> None:
     """A lock that another thread held at the fork would be held by this process, which may then wait for itself."""
     for entry in list(Path("/proc/self/fd").iterdir()):
         with suppress(OSError):
-            if entry.readlink().suffix == ".lock":
+            if entry.readlink().name.endswith(".lock"):
                 os.close(int(entry.name))
 
 
