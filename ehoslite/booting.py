@@ -13,9 +13,9 @@ from ehoslite.memory import Boots, Memory, Remembered
 from ehoslite.model import Flavor
 
 # Reasons of deletions that say that a boot failed.
-FAILED_BOOTS = frozenset({"build-failed", "boot-timeout"})
+FAILED_BOOTS = frozenset({"build-failed", "no-valid-host", "build-quota", "boot-timeout"})
 # A creation refused so fails again until a person or the cloud changes something.
-REFUSALS = frozenset({"bad-request", "no-valid-host"})
+REFUSALS = frozenset({"bad-request", "misconfigured"})
 # So many boots are remembered to judge the next one by.
 TIMES = 10
 # What failed so long ago says nothing any more.

@@ -75,8 +75,7 @@ class CloudUnreachable(CloudFault):
 
 
 class NoCapacity(CloudFault):
-    """The cloud refused a creation for want of quota or hosts: try another cloud or flavor. Codes: quota,
-    no-valid-host."""
+    """The cloud refused a creation for want of quota: try another cloud or flavor."""
 
     code = "quota"
 

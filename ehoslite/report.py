@@ -112,7 +112,7 @@ def tell(done: Pass, settings: Settings, *, dry_run: bool, as_json: bool) -> int
     """Log and print a finished pass; gives the exit code."""
     for outcome in done.outcomes:
         level = logging.INFO if not outcome.error or outcome.harmless else logging.ERROR
-        if outcome.action.reason.code in FAILED_BOOTS:
+        if outcome.action.reason.code in FAILED_BOOTS and not outcome.harmless:
             level = max(level, logging.WARNING)  # said once: it backs off
         log.log(level, "%s", _outcome_line(outcome))
     for held in done.plan.held:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 from ehoslite import policies
 from ehoslite.actions import Delete, Drain, Forget, Reason, Sweep, Undrain
 from ehoslite.draft import Draft, idle_jobs
 from ehoslite.model import CondorState, Node, VmState
+
+# In the fault of a server: Nova's and Cinder's words ("Quota exceeded for ...", "... exceeds available quota").
+QUOTA = re.compile(r"quota.*exceeded|exceed.*quota", re.IGNORECASE)
 
 
 def take_back_or_delete_drained(draft: Draft) -> None:
@@ -71,7 +75,7 @@ def sweep_leftovers(draft: Draft) -> None:
 def why_broken(draft: Draft, node: Node) -> Reason | None:
     """The reason to replace a node, if there is one."""
     if node.vm_state is VmState.ERROR:
-        return Reason("build-failed", f"it is in error: {node.servers[0].fault or 'the cloud gives no reason'}")
+        return why_in_error(node.servers[0].fault)
     if node.vm_state is VmState.STOPPED:
         return Reason("stopped", "its server is stopped")
     if node.vm_state is VmState.DELETING:
@@ -88,27 +92,47 @@ def why_broken(draft: Draft, node: Node) -> Reason | None:
     return Reason("lost", f"its startd has been silent for {silent:.0f} s")
 
 
+def why_in_error(fault: str) -> Reason:
+    """What an error of a server means, by what the cloud says of it: Nova answers a creation before it looks for a
+    host, and counts once more afterwards what of the quota is used."""
+    if "no valid host" in fault.lower():
+        return Reason("no-valid-host", f"no host takes it: {fault}")
+    if QUOTA.search(fault):
+        return Reason("build-quota", f"others have used up the quota meanwhile: {fault}")
+    return Reason("build-failed", f"it is in error: {fault or 'the cloud gives no reason'}")
+
+
 def delete_broken(draft: Draft, node: Node, reason: Reason) -> None:
     """Delete it, unless a job may still run on it; where its startd still takes jobs, it is drained first."""
-    running = node.joined > 0 or node.vm_state not in {VmState.ERROR, VmState.STOPPED, VmState.DELETING}
+    running = may_run(node)
     if node.vm_state is not VmState.DELETING and draft.world.demand.silent:
         text = f"{node.id}: {reason.text}, but not all schedds have answered, and one may run a job on it"
         draft.hold(node.id, "schedd-silent", text)
     elif running and policies.collector_is_young(draft.world, draft.settings):
         text = f"{node.id}: {reason.text}, but the collector has just started and is not believed yet"
         draft.hold(node.id, "collector-young", text)
-    elif node.vm_state is VmState.ERROR and node.condor_state in {CondorState.IDLE, CondorState.DRAINED}:
-        drain_before_delete(draft, node, reason)
     elif policies.may_hold_a_job(node, draft.now, draft.settings):
         draft.hold(node.id, "claimed", f"{node.id}: {reason.text}, but a schedd may still hold a claim on it")
+    elif node.vm_state is VmState.ERROR and node.condor_state not in {CondorState.ABSENT, CondorState.LOST}:
+        drain_before_delete(draft, node, reason)
     else:
         draft.actions.append(Delete(node, reason))
+
+
+def may_run(node: Node) -> bool:
+    """Whether its startd may be at work, heard or not: it has joined, or its server may be up. Of one in error whose
+    past is not known, because the state file was lost, nobody can tell when the error came."""
+    if node.joined > 0 or (node.vm_state is VmState.ERROR and not node.created_here):
+        return True
+    return node.vm_state not in {VmState.ERROR, VmState.STOPPED, VmState.DELETING}
 
 
 def drain_before_delete(draft: Draft, node: Node, reason: Reason) -> None:
     """A startd that speaks from a server in error is asked: it may take a job at any time."""
     if node.condor_state is CondorState.DRAINED:
         draft.actions.append(Delete(node, reason, drained=True))
+    elif node.condor_state is CondorState.DRAINING:
+        draft.hold(node.id, "drains", f"{node.id}: {reason.text}; its startd drains, and then it goes")
     elif not shares_machine(draft, node):
         draft.actions.append(Drain(node, reason))
 

@@ -9,6 +9,7 @@ import pytest
 from ehoslite.actions import Delete
 from ehoslite.memory import Memory, Remembered
 from ehoslite.model import Slot, VmState, World
+from ehoslite.nodes import DRAIN_REASON
 from tests.unit.worlds import (
     NOW,
     acts,
@@ -79,8 +80,32 @@ BROKEN: dict[str, tuple[World, Memory, list[tuple[str, str, str]], set[str]]] = 
     ),
     "a failed build while the collector is young": (
         world([server("n1", VmState.ERROR)], collector_since=NOW),
-        Memory(),
+        memory(remembered("n1")),
         [("delete", "n1", "build-failed")],
+        set(),
+    ),
+    "one in error of which nothing is remembered, while the collector is young: it may have run before": (
+        world([server("n1", VmState.ERROR)], collector_since=NOW),
+        Memory(),
+        [],
+        {"collector-young"},
+    ),
+    "a build that found no host": (
+        world([replace(server("n1", VmState.ERROR), fault="No valid host was found. There are not enough hosts.")]),
+        Memory(),
+        [("delete", "n1", "no-valid-host")],
+        set(),
+    ),
+    "a build that found the quota used up": (
+        world([replace(server("n1", VmState.ERROR), fault="Quota exceeded for cores: Requested 2")]),
+        Memory(),
+        [("delete", "n1", "build-quota")],
+        set(),
+    ),
+    "a build whose volume found the quota used up": (
+        world([replace(server("n1", VmState.ERROR), fault="VolumeSizeExceedsAvailableQuota: it exceeds the quota")]),
+        Memory(),
+        [("delete", "n1", "build-quota")],
         set(),
     ),
     "one in error that has joined, while the collector is young and may not know its schedd": (
@@ -118,6 +143,18 @@ BROKEN: dict[str, tuple[World, Memory, list[tuple[str, str, str]], set[str]]] = 
         memory(remembered("n1")),
         [],
         {"claimed"},
+    ),
+    "a server in error whose startd still has the slot of a job that has ended": (
+        world([server("n1", VmState.ERROR)], [slot("n1"), claim("n1", state="Unclaimed", activity="Idle")]),
+        memory(remembered("n1")),
+        [("drain", "n1", "build-failed")],
+        set(),
+    ),
+    "a server in error whose startd is draining": (
+        world([server("n1", VmState.ERROR)], [slot("n1", draining=True, drain_reason=DRAIN_REASON)]),
+        memory(remembered("n1")),
+        [],
+        {"drains"},
     ),
     "a server in error whose startd is drained": (
         world([server("n1", VmState.ERROR)], [slot("n1", "Drained")]),

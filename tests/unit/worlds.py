@@ -76,7 +76,7 @@ def alien(**more: Any) -> Slot:
 def claim(node: str, cpus: float = 1, **more: Any) -> Slot:
     """A dynamic slot with a job in it."""
     named = {"name": f"slot1_1@{node}", "kind": "Dynamic", "free": Resources(cpus, 100, 100), **more}
-    return slot(node, "Claimed", "Busy", **named)
+    return slot(node, **{"state": "Claimed", "activity": "Busy", **named})
 
 
 def jobs(count: int, cpus: float = 1, memory: float = 100, disk: float = 100, gpus: float = 0) -> Shape:
