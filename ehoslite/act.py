@@ -68,14 +68,15 @@ def act(plan: Plan, memory: Memory, hands: Hands, record: Record, now: float) ->
 
 
 def _intend(actions: Sequence[Create], memory: Memory, hands: Hands, now: float) -> list[tuple[Intent, Create]]:
-    """A node id for each creation; ids are never used twice."""
+    """A node id for each creation; ids are never used twice. A pass that dies before it has an answer leaves what a
+    lost reply leaves, so until then each is unclear."""
     taken = {*memory.nodes, *memory.intents}
     intents: list[tuple[Intent, Create]] = []
     for action in actions:
         node = _new_id(hands.settings.pool, taken, hands.chance)
         taken.add(node)
         intents.append(
-            (Intent(node, action.flavor.cloud, action.flavor.name, now, recipe=action.flavor.recipe), action)
+            (Intent(node, action.flavor.cloud, action.flavor.name, now, "", True, action.flavor.recipe), action)
         )
     return intents
 

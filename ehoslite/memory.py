@@ -29,7 +29,7 @@ class Remembered:
 @dataclass(frozen=True, slots=True)
 class Intent:
     """ "I am about to create this node in this cloud", written before the call; `server` is the id that the cloud gave,
-    `unclear` says that its reply was lost."""
+    `unclear` says that there was no answer: the reply was lost, or the pass has died."""
 
     node: str
     cloud: str

@@ -40,11 +40,10 @@ def plan(world: World, memory: Memory, settings: Settings) -> Plan:
 
 
 def plan_elsewhere(world: World, memory: Memory, settings: Settings, outcomes: Sequence[Outcome]) -> Plan:
-    """The creations that a cloud has refused in this pass, planned for the other clouds; nothing when none refused."""
+    """The creations that certainly made nothing in this pass, planned for other clouds; nothing when there are none. A
+    cloud where one has failed, for whatever reason, gets no more in this pass, so each round is for fewer of them."""
     refusing = {
-        outcome.action.flavor.cloud
-        for outcome in outcomes
-        if isinstance(outcome.action, Create) and outcome.certain and outcome.fault
+        outcome.action.flavor.cloud for outcome in outcomes if isinstance(outcome.action, Create) and outcome.certain
     }
     if not refusing:
         return Plan()

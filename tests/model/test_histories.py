@@ -133,6 +133,18 @@ MENDED: dict[str, tuple[int, int, tuple[Step, ...], Reach]] = {
         ),
         USUAL,
     ),
+    "a pass dies that has lost a reply, and the server is listed minutes later": (
+        1,
+        4,
+        (
+            Step("trouble", 5, 3),
+            Step("submit", 3, 7),
+            Step("kill", on="cloud.create", after=True),
+            Step("pass"),
+            *(Step("wait", 1), Step("pass")) * 2,
+        ),
+        USUAL,
+    ),
 }
 
 
