@@ -132,6 +132,8 @@ def _database(path: Path) -> TinyDB:
 
 def _set_aside(path: Path, now: float, why: Exception, keep: bool) -> None:
     aside = path.with_name(f"{path.name}.unusable-{now:.0f}")
+    while aside.exists():  # two passes by hand within a second: nothing is lost
+        aside = aside.with_name(f"{aside.name}-again")
     log.warning("the state file %s is not used (%s: %s); the memory starts anew", path, type(why).__name__, why)
     if keep:
         try:

@@ -105,8 +105,17 @@ def test_unusable_file_is_set_aside(path: Path, caplog: pytest.LogCaptureFixture
 def test_file_cut_anywhere_is_set_aside(path: Path, caplog: pytest.LogCaptureFixture) -> None:
     whole = saved(path)
     for length in range(len(whole)):
-        path.unlink(missing_ok=True)
+        for entry in path.parent.iterdir():
+            entry.unlink()
         check_set_aside(path, whole[:length], caplog)
+
+
+def test_files_set_aside_within_a_second_are_all_kept(path: Path) -> None:
+    path.parent.mkdir()
+    for content in (b"one", b"two", b"three"):
+        path.write_bytes(content)
+        opened(path)
+    assert {entry.read_bytes() for entry in path.parent.iterdir()} == {b"one", b"two", b"three"}
 
 
 def test_file_that_cannot_be_set_aside_is_never_written_over(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
