@@ -35,13 +35,12 @@ def play_model(options: argparse.Namespace) -> int:
     """Play histories until so many passes are made and each effect was killed at; gives 1 when a law was broken."""
     reach = replace(USUAL, skews=options.skews)
     tally = run(options.passes, options.seed, reach, options.give_up)
-    if not tally.broken:
-        kill_everywhere(tally, options.seed, reach)
-    for line in lines(tally):
+    missed = kill_everywhere(tally, options.seed, reach) if not tally.broken else []
+    for line in (*lines(tally), f"boundaries missed: {len(missed)}", *missed):
         print(line)
     for history, broken in tally.broken:
         print(f"\n{broken}\n{shrink(history, broken.law)}")
-    return 1 if tally.broken else 0
+    return 1 if tally.broken or missed else 0
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from faults.boundaries.tally import WRONGS
 from faults.model.laws import LAWS
 from faults.model.mutations import MUTATIONS
 
@@ -32,6 +33,8 @@ LANES: tuple[Mapping[str, tuple[str, ...]], ...] = (
 )
 COLUMNS = ("passes", "kills", "effect boundaries killed at", "drain decisions", "jobs run")
 ZEROS = ("jobs killed", "servers orphaned", "servers doubled", "limits exceeded")
+# What else must not happen, in one column: every other figure that makes a layer fail.
+OTHERS = (*(wrong for wrong in WRONGS if wrong not in ZEROS), "other laws broken", "jobs lost")
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,7 @@ def run_all(options: argparse.Namespace) -> int:
         played = [layer for lane in lanes.map(play_all, LANES) for layer in lane]
     page: Path = options.page
     page.write_text(fill(page.read_text(), played))
+    print("\n".join(table(played)))
     return 1 if any(layer.code for layer in played) else 0
 
 
@@ -102,13 +106,17 @@ def _between(page: str, mark: str, text: str) -> str:
 def table(played: list[Layer]) -> Iterator[str]:
     """The table, and below it the boundaries by name."""
     names = (*COLUMNS, *ZEROS)
-    yield f"| layer | {' | '.join(names)} | minutes |"
-    yield f"| --- |{' ---: |' * (len(names) + 1)}"
+    yield f"| layer | {' | '.join(names)} | other faults | minutes |"
+    yield f"| --- |{' ---: |' * (len(names) + 2)}"
     for layer in played:
         cells = [f"{layer.figures[name]:,}" if name in layer.figures else "" for name in names]
-        yield f"| {layer.name} | {' | '.join(cells)} | {layer.seconds / 60:.0f} |"
+        others = sum(layer.figures.get(name, 0) for name in OTHERS)
+        yield f"| {layer.name} | {' | '.join(cells)} | {others} | {layer.seconds / 60:.0f} |"
     yield ""
-    yield "Killed before and after each of these effects, so many times:"
+    yield "Other faults: a pass that crashed, more passes that act than three, no calm at the end, a kill that could"
+    yield "not be made, a state file that got unusable, a job that was lost, any other law broken."
+    yield ""
+    yield "Killed at these effects, before or after them, so many times:"
     for layer in played:
         kills = {
             key.removeprefix("killed "): count for key, count in layer.figures.items() if key.startswith("killed ")

@@ -67,6 +67,11 @@ STATE = (
     Effect("state file: rename", "pathlib:Path.replace", _named(".state.json.new")),
     Effect("state file: fsync of its folder", "ehoslite.storage:os.fsync", _of_folder),
 )
+SET_ASIDE = (
+    Effect("state file: set aside", "pathlib:Path.replace", lambda paths: ".unusable-" in Path(paths[1]).name),
+)
+LEASE = (_method("condor: renew the lease", "pool:Pool.renew_lease"),)
+MATCH = (_method("condor: match", "pool:Pool.match"),)
 LOOK = (
     _method("condor: query the slots", "pool:Pool.slots"),
     _method("condor: query the schedds", "pool:Pool.demand"),
@@ -132,7 +137,7 @@ NAMES = (
     _call("nova: GET its version", "compute", "GET", r"/$"),
     _call("nova: GET flavors", "compute", "GET", "/flavors/detail"),
     _call("nova: GET extra specs", "compute", "GET", "/flavors/[^/]+/os-extra_specs"),
-    _call("nova: GET untagged servers", "compute", "GET", r"/servers/detail\?name=.*not-tags"),
+    _call("nova: GET untagged servers", "compute", "GET", r"/servers/detail\?not-tags"),
     _call("glance: GET images", "image", "GET", "/images"),
     _call("neutron: GET networks", "network", "GET", "/networks"),
 )
@@ -176,7 +181,8 @@ def by_name(effects: Iterable[Effect]) -> dict[str, Effect]:
 
 EFFECTS = by_name(
     (
-        *(*LOCK, *UNLOCK, *READ, *STATE, *LOOK, *PARAMETERS, *TOKEN_FETCH, *TOKEN_CREATE, *DRAIN, *UNDRAIN),
+        *(*LOCK, *UNLOCK, *READ, *STATE, *SET_ASIDE),
+        *(*LEASE, *LOOK, *MATCH, *PARAMETERS, *TOKEN_FETCH, *TOKEN_CREATE, *DRAIN, *UNDRAIN),
         *(
             *LAST_LOOK,
             *LAST_QUESTION,

@@ -24,7 +24,7 @@ from lab.stand import Stand
 # The node of the long job and two more.
 MOST = 3
 TINY = {"name": "tiny", "cpus": 1, "memory": "256 MB", "disk": "1 GB"}
-SCALING = {"nodes_max": MOST, "idle_timeout": 3600, "boot_timeout": 60, "intent_timeout": 5}
+SCALING = {"nodes_max": MOST, "idle_timeout": 3600, "boot_timeout": 60, "intent_timeout": 1}
 KEEP, LET_GO = 3600, 0  # idle_timeout
 
 Scenario = Callable[[Play, Boundary], None]
@@ -47,6 +47,14 @@ def looking(play: Play, boundary: Boundary) -> None:
     """Nothing is to be done."""
     if play.kill(boundary):
         play.calm(acting=0)
+
+
+def losing(play: Play, boundary: Boundary) -> None:
+    """The state file cannot be read."""
+    play.stand.state.write_bytes(b"\0" * 64)
+    play.damaged += 1
+    play.kill(boundary)
+    play.calm(acting=0)
 
 
 def creating(play: Play, boundary: Boundary) -> None:
@@ -161,6 +169,7 @@ def have_drained(play: Play) -> None:
 
 SCENARIOS: Mapping[str, Scenario] = {
     "looking": looking,
+    "losing the state file": losing,
     "creating": creating,
     "creating with the key": creating_with_key,
     "draining": draining,
@@ -183,7 +192,7 @@ def boundaries() -> list[Boundary]:
     create, delete = these.LOCAL_CREATE[0].name, these.LOCAL_DELETE[0].name
     first, rename = these.STATE[0], these.STATE[3]  # the last write of a pass: all is still the old one, all is new
     growing = [
-        *_both("creating", *these.STATE, *these.PARAMETERS, *these.TOKEN_FETCH, *these.LOCAL_CREATE),
+        *_both("creating", *these.STATE, *these.MATCH, *these.PARAMETERS, *these.TOKEN_FETCH, *these.LOCAL_CREATE),
         *_both("creating", these.LOCAL_CREATE[0], first, rename, nth=2),
         Boundary("creating", create, "late"),
         Boundary("creating", create, "late", 2),
@@ -207,6 +216,10 @@ def boundaries() -> list[Boundary]:
         Boundary("undraining", these.UNDRAIN[0].name, "late"),
         *_both("forgetting", *these.INVALIDATE),
     ]
-    look = (*these.LOCK, *these.UNLOCK, *these.READ, *these.STATE, *these.LOOK, *these.LOCAL_LOOK)
-    still = [*_both("looking", *look), *_both("sweeping", *these.LOCAL_SWEEP)]
+    own = (*these.LOCK, *these.UNLOCK, *these.READ, *these.STATE)
+    still = [
+        *_both("looking", *own, *these.LEASE, *these.LOOK, *these.LOCAL_LOOK),
+        *_both("losing the state file", *these.SET_ASIDE),
+        *_both("sweeping", *these.LOCAL_SWEEP),
+    ]
     return still + [one for pair in zip_longest(growing, shrinking) for one in pair if one]

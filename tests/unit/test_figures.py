@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from faults.boundaries import tally as boundaries
-from faults.figures import COLUMNS, PAGE, ZEROS, Layer, fill, read
+from faults.figures import COLUMNS, OTHERS, PAGE, ZEROS, Layer, fill, read
 from faults.model import running as histories
 from faults.model.laws import LAWS
 from faults.model.mutations import MUTATIONS
@@ -43,6 +43,18 @@ def test_the_page_is_filled_between_its_marks_and_nowhere_else() -> None:
     assert page == fill(page, played)
     assert page.splitlines()[0] == PAGE.read_text().splitlines()[0]
     assert "## What is not promised" in page
+
+
+def test_what_else_went_wrong_has_a_column() -> None:
+    wrong = {"jobs killed": 0, "never calm": 2, "jobs lost": 1, "boundaries missed": 4}
+    assert "| the race |  |  |  |  |  | 0 |  |  |  | 7 | 2 |" in fill(
+        PAGE.read_text(), [Layer("the race", wrong, 125, 1)]
+    )
+
+
+def test_every_layer_that_fails_shows_why() -> None:
+    told = {name for printing in PRINTING.values() for name in read(printing())}
+    assert set(OTHERS) - {"boundaries missed"} <= told
 
 
 PRINTING: dict[str, Callable[[], Iterator[str]]] = {
