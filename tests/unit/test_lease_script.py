@@ -18,6 +18,11 @@ from lab.jobs import wait_until
 
 EXECUTE = Path(__file__).resolve().parents[2] / "cloud-init" / "execute.yaml"
 SCRIPT = "/usr/local/libexec/ehoslite-lease"
+# A condor_status that notes that it is asked, and waits until the test lets it go on.
+GATE = """\
+echo >> "$EHOSLITE_ROOT/looks"
+until mv "$EHOSLITE_ROOT/go" "$EHOSLITE_ROOT/gone" 2> /dev/null; do sleep 0.05; done
+"""
 
 
 @pytest.fixture
@@ -60,9 +65,19 @@ def sibling(root: Path, name: str) -> Iterator[None]:
 
 
 @contextmanager
-def watching(root: Path, says: str) -> Iterator[Path]:
-    """The script watching, with a condor_status that says this; gives the file with its word."""
-    status = write(root / "condor_status", f'#!/bin/sh\necho "$@" > "$EHOSLITE_ROOT/asked"\necho "{says}"\n')
+def startd_with_job(root: Path) -> Iterator[None]:
+    """A further child of this process, which is called condor_startd and has a child called condor_starter."""
+    startd, starter = shutil.copy("/bin/sh", root / "condor_startd"), shutil.copy("/bin/sleep", root / "condor_starter")
+    with subprocess.Popen([startd, "-c", f"{starter} 60 & wait"], start_new_session=True) as child:
+        yield
+        os.killpg(child.pid, 9)
+
+
+@contextmanager
+def watching(root: Path, says: str, more: str = "") -> Iterator[Path]:
+    """The script watching, with a condor_status that says this, and does more; gives the file with its word."""
+    says = f'echo "$@" > "$EHOSLITE_ROOT/asked"\necho "{says}"\n'
+    status = write(root / "condor_status", f"#!/bin/sh\n{more}{says}")
     watch = start(root, "watch", str(status))
     try:
         yield root / "run/ehoslite-lease"
@@ -105,6 +120,32 @@ def test_watch_waits_for_the_startd_to_end_itself(root: Path) -> None:
     with sibling(root, "condor_startd"), watching(root, "") as path:
         wait_until(lambda: word(path) == "over", 20, "the lease to be over")
         assert not (root / "off").exists()
+
+
+def test_watch_powers_nothing_off_when_a_startd_with_a_job_crashes(root: Path) -> None:
+    """It comes back before the second look without it; one that stays away longer had its time."""
+    with watching(root, "", GATE) as path:
+
+        def look() -> None:
+            """One whole look: the next one has begun to ask."""
+            before = len((root / "looks").read_text())
+            (root / "go").touch()
+            wait_until(lambda: len((root / "looks").read_text()) > before, 20, "the next look")
+
+        def is_over() -> bool:
+            look()
+            return word(path) == "over"
+
+        with startd_with_job(root):
+            wait_until((root / "looks").exists, 20, "the first look")
+            wait_until(is_over, 60, "the lease to be over")
+            look()
+        look()
+        with sibling(root, "condor_startd"):
+            look()
+        assert not (root / "off").exists()
+        (root / "go").touch()
+        wait_until((root / "off").exists, 20, "the machine to be off")
 
 
 def test_watch_goes_on_while_somebody_renews(root: Path) -> None:
