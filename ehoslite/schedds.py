@@ -3,12 +3,12 @@
 A schedd knows most groups already: its autoclusters. Counting jobs by autocluster and asking once what the autoclusters
 are costs it a fifth of grouping jobs by all that they request (2 s instead of 11 s with a million jobs; measured,
 HTCondor 23.9.6). It makes them for the negotiator, so jobs that no negotiator has asked for have none, and no job has
-one in a pool without startds: those are grouped by their attributes.
+one in a pool without startds: those, and no others, are grouped by their attributes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,15 +17,20 @@ from ehoslite.questions import plain
 from ehoslite.serving import NEGOTIATED, RUNNING
 from ehoslite.wouldbe import write_attributes
 
-# Idle (1), and of a universe that a startd runs: vanilla with docker and container (5), java (10), parallel (11),
-# vm (13); not scheduler (7), grid (9) and local (12). JobStatus and JobUniverse must be in the projection as well.
-IDLE = "JobStatus == 1 && (JobUniverse == 5 || JobUniverse == 10 || JobUniverse == 11 || JobUniverse == 13)"
+# Of a universe that a startd runs: vanilla with docker and container (5), java (10), parallel (11), vm (13); not
+# scheduler (7), grid (9) and local (12).
+FOR_STARTDS = "(JobUniverse == 5 || JobUniverse == 10 || JobUniverse == 11 || JobUniverse == 13)"
+IDLE = f"JobStatus == 1 && {FOR_STARTDS}"
 
-OWNED = ("JobStatus", "JobUniverse", "Owner")
+# Running, or about to, or just run (TRANSFERRING_OUTPUT).
+ACTIVE = f"member(JobStatus, {{2, 6, 7}}) && {FOR_STARTDS}"
 
 # What the autocluster of a job need not tell of it: significant is what some startd or the job's Requirements name.
 # Each attribute costs a schedd with a million jobs some tenths of a second.
 COUNTED_BY = ("JobStatus", "JobUniverse", "AutoClusterId", "RequestGPUs")
+
+# The late-materialised clusters, each an ad of its own.
+FACTORIES = f"JobMaterializeMaxIdle =!= undefined && ProcId =?= undefined && {FOR_STARTDS}"
 
 # The universe of jobs that run on several hosts at a time (MinHosts).
 PARALLEL = 11
@@ -48,9 +53,6 @@ TELLING = (
 
 # An autocluster that tells these tells all that GROUP_BY would; in a pool of static slots alone it may not.
 TOLD = ("RequestCpus", "RequestMemory", "RequestDisk", "Requirements")
-
-# So many jobs without an autocluster are read one by one; more are grouped by the schedd with all others.
-FEW = 1000
 
 REQUESTS = ("RequestCpus", "RequestMemory", "RequestDisk", "RequestGPUs")
 
@@ -80,52 +82,92 @@ class Wish:
 
 
 def query_schedd(ad: str, wish: Wish = Wish()) -> list[dict[str, Any]]:
-    """The idle jobs of the schedd with this ad, a group a shape. The bindings give up the whole answer for one job that
-    they cannot read: then each owner's are asked for alone, and only those of such a job's owner are not known.
-    """
+    """The idle jobs of the schedd with this ad, a group a shape; of an owner of whose jobs one cannot be read only how
+    many they are."""
     import classad2
     import htcondor2
 
     schedd = htcondor2.Schedd(classad2.ClassAd(ad))
-    try:
-        groups = idle_groups(schedd, wish)
-    except htcondor2.HTCondorException:
-        owners = {str(group["Owner"]): int(group["JobCount"]) for group in _groups(schedd, IDLE, OWNED)}
-        return [group for owner in sorted(owners) for group in _query_owner(schedd, owner, owners[owner], wish)]
+    groups, unreadable = by_owners(schedd, IDLE, lambda jobs: idle_groups(schedd, wish, jobs))
     if wish.ahead and any(MAX_IDLE in group for group in groups):
-        groups += factories_ahead(schedd, wish.ahead)
-    return [_read_group(group, wish) for group in groups] + (_running(schedd) if wish.owners else [])
+        groups = [*groups, *factories_ahead(schedd, wish.ahead)]
+    read = [_read_group(group, wish) for group in groups]
+    read += [{"JobCount": jobs, UNREADABLE: owner} for owner, jobs in unreadable.items()]
+    return read + (_running(schedd) if wish.owners else [])
 
 
-def idle_groups(schedd: Any, wish: Wish) -> list[Any]:
-    """The groups as ads with JobCount: by autocluster where that tells all, else by what GROUP_BY names."""
+def by_owners(schedd: Any, jobs: str, question: Callable[[str], list[Any]]) -> tuple[list[Any], dict[str, int]]:
+    """The answer to a question on these jobs, and the owners of whose jobs one cannot be read, with how many they have.
+    The bindings give up the whole answer for one such job (measured, htcondor 25.14.1)."""
+    import classad2
+    import htcondor2
+
+    try:
+        return question(jobs), {}
+    except htcondor2.HTCondorException:
+        counts = {str(group["Owner"]): int(group["JobCount"]) for group in _groups(schedd, jobs, ["Owner"])}
+
+    def ask(owners: Sequence[str]) -> list[Any]:
+        return question(f"{jobs} && identicalMember(Owner, {{{', '.join(map(classad2.quote, owners))}}})")
+
+    found, unreadable = _ask_in_halves(sorted(counts), ask)
+    _groups(schedd, jobs, ["Owner"])  # raises, if it is the schedd that fails
+    return found, {owner: counts[owner] for owner in unreadable}
+
+
+def _ask_in_halves(names: Sequence[Any], ask: Callable[[Sequence[Any]], list[Any]]) -> tuple[list[Any], list[Any]]:
+    """The answers for these names, which cannot be read as a whole, and the names for which there is none."""
+    import htcondor2
+
+    found: list[Any] = []
+    unreadable: list[Any] = []
+    middle = len(names) // 2
+    for half in filter(None, (names[:middle], names[middle:])):
+        try:
+            found += ask(half)
+        except htcondor2.HTCondorException:
+            more, those = _ask_in_halves(half, ask) if len(half) > 1 else ([], half)
+            found += more
+            unreadable += those
+    return found, unreadable
+
+
+def idle_groups(schedd: Any, wish: Wish, jobs: str = IDLE) -> list[Any]:
+    """The groups of these jobs as ads with JobCount: by autocluster where they have one, else by GROUP_BY."""
+    by_attributes = [*GROUP_BY, *wish.more, *(["AutoClusterId"] if wish.negotiated else [])]
     if not wish.slots:
-        return list(_groups(schedd, IDLE, [*GROUP_BY, *wish.more]))
-    counted = list(_groups(schedd, IDLE, [*COUNTED_BY, *wish.more]))
+        return _groups(schedd, jobs, by_attributes)
+    counted = _groups(schedd, jobs, [*COUNTED_BY, *wish.more])
     if any(group.eval("JobUniverse") == PARALLEL for group in counted):
-        counted = list(_groups(schedd, IDLE, [*COUNTED_BY, *wish.more, "MinHosts"]))
-    unknown = sum(int(group["JobCount"]) for group in counted if not _autocluster(group))
-    joined = None
-    if unknown <= FEW and any(_autocluster(group) for group in counted):
-        joined = join_autoclusters(counted, _autoclusters(schedd))
-    rest = _read_one_by_one(schedd) if unknown and joined is not None else []
-    if joined is None or len(rest) < unknown:  # those that have got an autocluster in between are in neither answer
-        more = [*wish.more, *(["AutoClusterId"] if wish.negotiated else [])]
-        return list(_groups(schedd, IDLE, [*GROUP_BY, *more])) if counted else []
-    return joined + rest
+        counted = _groups(schedd, jobs, [*COUNTED_BY, *wish.more, "MinHosts"])
+    known = {_autocluster(group) for group in counted} - {0}
+    joined = join_autoclusters(counted, _autoclusters(schedd, known if jobs != IDLE else ())) if known else None
+    if joined is not None:
+        unknown = sum(int(group["JobCount"]) for group in counted if not _autocluster(group))
+        new = _groups(schedd, f"AutoClusterId =?= undefined && {jobs}", by_attributes) if unknown else []
+        # Those that have got an autocluster in between are in neither answer.
+        if sum(int(group["JobCount"]) for group in new) >= unknown:
+            return joined + new
+    return _groups(schedd, jobs, by_attributes) if counted else []
 
 
 def factories_ahead(schedd: Any, ahead: int) -> list[Any]:
-    """The jobs of late-materialised clusters that count beyond those in the queue, a group a cluster."""
+    """The jobs of late-materialised clusters that count beyond those in the queue, a group a cluster; none of a cluster
+    that cannot be read."""
     import htcondor2
 
-    factories = f"{MAX_IDLE} =!= undefined && ProcId =?= undefined"
-    found = []
-    for cluster in schedd.query(factories, [], opts=htcondor2.QueryOpt.IncludeClusterAd):
-        if jobs := jobs_ahead(plain(cluster, FACTORY), ahead):
-            cluster["JobCount"] = jobs
-            found.append(cluster)
-    return found
+    def ask(numbers: Iterable[int] = (), names: Sequence[str] = ()) -> list[Any]:
+        which = f" && member(ClusterId, {{{', '.join(map(str, numbers))}}})" if numbers else ""
+        return list(schedd.query(FACTORIES + which, list(names), opts=htcondor2.QueryOpt.IncludeClusterAd))
+
+    try:
+        clusters = ask()
+    except htcondor2.HTCondorException:
+        clusters, _ = _ask_in_halves([int(one["ClusterId"]) for one in ask(names=["ClusterId"])], ask)
+        ask(names=["ClusterId"])  # raises, if it is the schedd that fails
+    for cluster in clusters:
+        cluster["JobCount"] = jobs_ahead(plain(cluster, FACTORY), ahead)
+    return [cluster for cluster in clusters if cluster["JobCount"]]
 
 
 def jobs_ahead(cluster: Mapping[str, Any], ahead: int) -> int:
@@ -141,10 +183,10 @@ def jobs_ahead(cluster: Mapping[str, Any], ahead: int) -> int:
 
 
 def _running(schedd: Any) -> list[dict[str, Any]]:
-    """How many jobs of each owner and accounting group run, or are about to, or have just run (TRANSFERRING_OUTPUT)."""
-    attributes = ("JobStatus", "JobUniverse", *OWNERS)
-    groups = _groups(schedd, IDLE.replace("JobStatus == 1", "member(JobStatus, {2, 6, 7})"), attributes)
-    return [{**plain(group, OWNERS), RUNNING: int(group["JobCount"])} for group in groups]
+    """How many jobs of each owner and accounting group run."""
+    groups, unreadable = by_owners(schedd, ACTIVE, lambda jobs: _groups(schedd, jobs, OWNERS))
+    read = [{**plain(group, OWNERS), RUNNING: int(group["JobCount"])} for group in groups]
+    return read + [{"Owner": owner, RUNNING: jobs} for owner, jobs in unreadable.items()]
 
 
 def join_autoclusters(counted: Iterable[Any], clusters: Mapping[int, Any]) -> list[Any] | None:
@@ -164,10 +206,12 @@ def join_autoclusters(counted: Iterable[Any], clusters: Mapping[int, Any]) -> li
     return joined
 
 
-def _autoclusters(schedd: Any) -> dict[int, Any]:
+def _autoclusters(schedd: Any, numbers: Iterable[int] = ()) -> dict[int, Any]:
+    """What the autoclusters are; of these alone, if any are named, which takes a schedd with thousands of them long."""
     import htcondor2
 
-    found = schedd.query("True", [], opts=htcondor2.QueryOpt.AutoCluster)
+    which = f"member(AutoClusterId, {{{', '.join(map(str, sorted(numbers)))}}})" if numbers else "True"
+    found = schedd.query(which, [], opts=htcondor2.QueryOpt.AutoCluster)
     return {_autocluster(ad): ad for ad in found if _autocluster(ad)}
 
 
@@ -175,14 +219,6 @@ def _autocluster(group: Any) -> int:
     """The number of its autocluster; 0 if it has none."""
     number = group.eval("AutoClusterId") if "AutoClusterId" in group else 0
     return number if type(number) is int and number > 0 else 0
-
-
-def _read_one_by_one(schedd: Any) -> list[Any]:
-    """The idle jobs without an autocluster, each a group of its own; a moment later they may be some more or less."""
-    jobs = list(schedd.query(f"({IDLE}) && AutoClusterId =?= undefined", [], limit=2 * FEW))
-    for job in jobs:
-        job["JobCount"] = 1
-    return jobs
 
 
 def find_job(ad: str, cluster: int, proc: int | None, wish: Wish) -> dict[str, Any] | None:
@@ -214,24 +250,14 @@ def query_jobs_on(ad: str, nodes: Sequence[str]) -> list[tuple[str, str]]:
     ]
 
 
-def _query_owner(schedd: Any, owner: str, jobs: int, wish: Wish) -> list[dict[str, Any]]:
+def _groups(schedd: Any, constraint: str, attributes: Iterable[str]) -> list[Any]:
+    """Jobs by what they have in common, by what the constraint names as well: it is put to the groups, too, and sees
+    nothing but that by which they were made."""
     import classad2
     import htcondor2
 
-    theirs = f"({IDLE}) && Owner =?= {classad2.quote(owner)}"
-    try:
-        groups = _groups(schedd, theirs, list(dict.fromkeys([*GROUP_BY, *wish.more, "Owner"])))
-        return [_read_group(group, wish) for group in groups]
-    except htcondor2.HTCondorException:
-        _groups(schedd, theirs, OWNED)  # raises, if it is the schedd that fails
-        return [{"JobCount": jobs, UNREADABLE: owner}]
-
-
-def _groups(schedd: Any, constraint: str, attributes: Sequence[str]) -> Any:
-    """Jobs by what they have in common. The constraint sees these attributes only."""
-    import htcondor2
-
-    return schedd.query(constraint, list(attributes), opts=htcondor2.QueryOpt.GroupBy)
+    named = sorted(classad2.ClassAd().externalRefs(classad2.ExprTree(constraint)))
+    return list(schedd.query(constraint, list(dict.fromkeys([*attributes, *named])), opts=htcondor2.QueryOpt.GroupBy))
 
 
 def _read_group(group: Any, wish: Wish) -> dict[str, Any]:

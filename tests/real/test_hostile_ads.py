@@ -10,6 +10,7 @@ import pytest
 from lab.jobs import wait_until
 from lab.stand import Finished, Stand
 from tests.conftest import MakeStand
+from tests.real.test_queue import ask, ids_of, memory_of, states
 from tests.real.test_scaling import TINY, assert_every_job_ended_well
 from tests.real.test_strangers import EXECUTE, start_foreign_node
 
@@ -168,3 +169,30 @@ def test_a_user_s_job_that_cannot_be_read_is_that_user_s_trouble_alone(
     wait_until(lambda: not stand.pool.queue('Owner == "bob"'), 60, "bob's jobs to end")
     stand.configure(idle_timeout=0)
     assert set(stand.reconcile_until("drain").data["silent"]) == set()
+
+
+@pytest.mark.parametrize(
+    "lines", [{"request_gpus": DEEP}, {"requirements": f"size({DEEP}) == 1"}], ids=["gpus", "requirements"]
+)
+def test_a_job_that_cannot_be_read_leaves_the_rules_for_others_as_they_are(
+    make_stand: MakeStand, lines: dict[str, str]
+) -> None:
+    """Running jobs count to their caps, and what the negotiator has asked for counts as asked for."""
+    stand = make_stand(flavors=(TINY,), scaling={"nodes_max": 1})
+    stand.pool.submit(user="bob", count=3, memory=200, seconds=600)
+    stand.reconcile()
+    wait_until(lambda: states(stand) == {1: 2, 2: 1}, 60, "one job to run")
+    wait_until(lambda: ids_of(stand) == {True: 2}, 60, "the negotiator to have asked for the others")
+    stand.pool.kill("negotiator")
+    stand.pool.submit(memory=200, extra=lines)
+    stand.pool.submit(user="bob", count=4, memory=300)
+    for rules, waiting, told in (
+        ({}, {200: 2, 300: 4}, {}),
+        ({"caps": {"bob": 3}}, {200: 2}, {"capped": 4}),
+        ({"negotiated_only": True}, {200: 2}, {"not-negotiated": 4}),
+    ):
+        demand = ask(stand, **rules)
+        assert {part.count for part in demand.unreadable} == {1}
+        assert memory_of(demand) == waiting
+        assert {part.code: part.count for part in demand.unserved} == told
+        assert demand.silent == {}

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-pytest.importorskip("htcondor2")
+htcondor2 = pytest.importorskip("htcondor2")
 classad2 = pytest.importorskip("classad2")
 
 from ehoslite.ads import GROUP_BY  # noqa: E402
-from ehoslite.schedds import FEW, Wish, find_job, idle_groups, shape_ad  # noqa: E402
+from ehoslite.schedds import MAX_IDLE, Wish, find_job, idle_groups, query_schedd, shape_ad  # noqa: E402
 
 REQUESTS = {"RequestCpus": 1, "RequestMemory": 100, "RequestDisk": 10, "Requirements": True}
 
@@ -28,16 +31,17 @@ class FakeSchedd:
         self.counted, self.clusters, self.whole, self.jobs = counted, clusters, whole, jobs or []
         self.asked: list[str] = []
 
-    def query(self, _constraint: str, projection: list[str], opts: Any = None, limit: int = -1) -> list[Any]:  # noqa: ARG002
-        import htcondor2
-
+    def query(self, constraint: str, projection: list[str], opts: Any = None, limit: int = -1) -> list[Any]:  # noqa: ARG002
         if opts is None:
-            self.asked.append("jobs")
             return self.jobs
         if opts == htcondor2.QueryOpt.AutoCluster:
             self.asked.append("autoclusters")
             return self.clusters
         grouped = set(GROUP_BY) <= set(projection)
+        if "AutoClusterId =?= undefined" in constraint:
+            assert "AutoClusterId" in projection, "the constraint is put to the groups as well"
+            self.asked.append("new")
+            return self.jobs
         hosts = " by hosts" if "MinHosts" in projection else ""
         self.asked.append("whole" if grouped else f"counted{hosts}")
         return self.whole if grouped else self.counted
@@ -82,18 +86,21 @@ def test_autoclusters_that_do_not_tell_all_lead_to_the_whole(clusters: list[Any]
 
 
 def test_jobs_that_no_negotiator_has_seen() -> None:
-    assert summary(idle_groups(FakeSchedd([counted(3, None)], [], WHOLE), Wish())) == [(99, 100)]
-    few = FakeSchedd([counted(3, 1), counted(2, None)], [ONE], WHOLE, [ad(**REQUESTS), ad(**REQUESTS)])
-    assert summary(idle_groups(few, Wish())) == [(3, 100), (1, 100), (1, 100)]
-    most = FakeSchedd([counted(3, 1), counted(FEW, None)], [ONE], WHOLE, [ad(**REQUESTS) for _ in range(FEW)])
-    assert len(idle_groups(most, Wish())) == 1 + FEW
-    many = FakeSchedd([counted(3, 1), counted(FEW + 1, None)], [ONE], WHOLE)
-    assert summary(idle_groups(many, Wish())) == [(99, 100)]
+    none = FakeSchedd([counted(3, None)], [], WHOLE)
+    assert summary(idle_groups(none, Wish())) == [(99, 100)]
+    assert none.asked == ["counted", "whole"]
+
+
+def test_only_jobs_without_an_autocluster_are_grouped_by_what_they_request() -> None:
+    """Grouping all would take a schedd with a million jobs longer than it is waited for."""
+    many = FakeSchedd([counted(900_000, 1), counted(5000, None)], [ONE], WHOLE, [ad(JobCount=5000, **REQUESTS)])
+    assert summary(idle_groups(many, Wish())) == [(900_000, 100), (5000, 100)]
+    assert many.asked == ["counted", "autoclusters", "new"]
 
 
 def test_jobs_that_get_an_autocluster_between_two_questions_are_not_lost() -> None:
     """They are counted as having none, and not among those without one any more."""
-    schedd = FakeSchedd([counted(3, 1), counted(8, None)], [ONE], WHOLE, [ad(**REQUESTS)])
+    schedd = FakeSchedd([counted(3, 1), counted(8, None)], [ONE], WHOLE, [ad(JobCount=7, **REQUESTS)])
     assert summary(idle_groups(schedd, Wish())) == [(99, 100)]
 
 
@@ -132,8 +139,6 @@ def test_of_a_cluster_an_idle_job_is_found() -> None:
         def __init__(self, _ad: Any) -> None:
             super().__init__([], [], [], jobs)
 
-    import htcondor2
-
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(htcondor2, "Schedd", Schedds)
         found = find_job("[]", 7, None, Wish())
@@ -141,3 +146,153 @@ def test_of_a_cluster_an_idle_job_is_found() -> None:
         assert find_job("[]", 7, None, Wish()) is None
     assert found is not None
     assert (found["ProcId"], found["JobStatus"], found["JobCount"]) == (2, 1, 1)
+
+
+# A queue in which one job cannot be read
+
+UNREAD = "something that the bindings cannot read"
+
+
+class Queue:
+    """A schedd with these jobs and late-materialised clusters. As the real one it puts a constraint to the groups as
+    well, and its answer cannot be read at all when UNREAD is in it; after `lives` queries it is dead."""
+
+    def __init__(self, jobs: Sequence[Any], clusters: Sequence[Any] = (), lives: int = 1000) -> None:
+        self.jobs, self.clusters, self.lives, self.asked = jobs, clusters, lives, 0
+
+    def query(self, constraint: str, projection: Sequence[str], opts: Any) -> list[Any]:
+        wanted = classad2.ExprTree(constraint)
+        if opts == htcondor2.QueryOpt.AutoCluster:
+            numbers = {job["AutoClusterId"]: job for job in self.jobs if "AutoClusterId" in job}
+            found = [part_of(job, (*REQUESTS, "AutoClusterId")) for job in numbers.values()]
+        elif opts == htcondor2.QueryOpt.GroupBy:
+            groups = Counter(str(part_of(job, projection)) for job in self.jobs if wanted.eval(job) is True)
+            found = [ad(**classad2.ClassAd(group), JobCount=count) for group, count in groups.items()]
+        else:
+            chosen = [one for one in self.clusters if wanted.eval(one) is True]
+            return self._send([part_of(one, projection) if projection else one for one in chosen])
+        return self._send([one for one in found if wanted.eval(one) is True])
+
+    def _send(self, ads: list[Any]) -> list[Any]:
+        self.asked += 1
+        if self.asked > self.lives or any(UNREAD in one.values() for one in ads):
+            raise htcondor2.HTCondorException("cannot be read")
+        return [ad(**one) for one in ads]
+
+
+def part_of(whole: Any, names: Iterable[str]) -> Any:
+    return ad(**{name: whole[name] for name in names if name in whole})
+
+
+def job(owner: str, **more: Any) -> Any:
+    return ad(**{"JobStatus": 1, "JobUniverse": 5, "Owner": owner, "AutoClusterId": 1, **REQUESTS, **more})
+
+
+def asked_of(queue: Queue, wish: Wish) -> list[dict[str, Any]]:
+    """What a pass gets of it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(htcondor2, "Schedd", lambda _ad: queue)
+        return query_schedd("[]", wish)
+
+
+EVERYTHING = Wish(owners=True, negotiated=True, ahead=3)
+OTHERS = [
+    *(job(owner) for owner in ("bob", "carol", "dave") for _ in range(3)),
+    *(job("bob", JobStatus=2) for _ in range(4)),
+    job("carol", AutoClusterId=classad2.Value.Undefined, RequestMemory=200),
+]
+
+
+def told(groups: list[dict[str, Any]], name: str) -> dict[str, int]:
+    """What they say of each owner under this name."""
+    found: Counter[str] = Counter()
+    for group in groups:
+        if name in group and group.get("Negotiated", True):
+            found[str(group.get("Owner", group.get("Unreadable")))] += group[name]
+    return dict(found)
+
+
+UNREADABLE_JOBS = {
+    "its requests": {"AutoClusterId": 2, "Requirements": UNREAD},
+    "its requests, and it is new": {"AutoClusterId": classad2.Value.Undefined, "RequestCpus": UNREAD},
+    "what is counted by": {"RequestGPUs": UNREAD},
+    "its accounting group": {"AcctGroup": UNREAD},
+}
+
+
+@pytest.mark.parametrize("case", UNREADABLE_JOBS)
+@pytest.mark.parametrize("owner", ["alice", "zoe"])
+@pytest.mark.parametrize("slots", [True, False])
+def test_a_job_that_cannot_be_read_takes_nothing_from_others(case: str, owner: str, slots: bool) -> None:
+    wish = replace(EVERYTHING, slots=slots, negotiated=slots)
+    without = asked_of(Queue(OTHERS), wish)
+    groups = asked_of(Queue([*OTHERS, job(owner), job(owner, **UNREADABLE_JOBS[case])]), wish)
+    assert [group for group in groups if "Unreadable" in group] == [{"JobCount": 2, "Unreadable": owner}]
+    assert told(groups, "JobCount") == {"bob": 3, "carol": 3 if slots else 4, "dave": 3, owner: 2}
+    assert told(groups, "Running") == told(without, "Running") == {"bob": 4}
+    assert sum(group.get("Negotiated") is False for group in groups) == slots
+
+
+def test_running_jobs_that_cannot_be_read_count_to_their_owner() -> None:
+    groups = asked_of(Queue([*OTHERS, job("alice", JobStatus=2, AcctGroup=UNREAD)]), EVERYTHING)
+    assert told(groups, "Running") == {"alice": 1, "bob": 4}
+    assert told(groups, "JobCount") == {"bob": 3, "carol": 3, "dave": 3}
+
+
+def test_one_unreadable_job_among_many_owners_costs_few_questions() -> None:
+    queue = Queue([*(job(f"user{number:03d}") for number in range(200)), job("zoe", RequestGPUs=UNREAD)])
+    assert sum(told(asked_of(queue, Wish(owners=True)), "JobCount").values()) == 201
+    assert queue.asked < 40
+
+
+@pytest.mark.parametrize("wish", [EVERYTHING, Wish(), Wish(ahead=3)], ids=["everything", "jobs", "factories"])
+def test_a_schedd_that_falls_silent_makes_no_job_unreadable(wish: Wish) -> None:
+    """Whenever it does: not knowing is not zero."""
+    bad = ad(JobUniverse=5, ClusterId=1, Text=UNREAD, **{MAX_IDLE: 5})
+    jobs = [*OTHERS, job("bob", **{MAX_IDLE: 5}), job("alice", RequestGPUs=UNREAD)]
+    whole = Queue(jobs, [bad])
+    asked_of(whole, wish)
+    assert whole.asked > 5
+    for lives in range(whole.asked):
+        with pytest.raises(htcondor2.HTCondorException):
+            asked_of(Queue(jobs, [bad], lives), wish)
+
+
+# Late-materialised clusters
+
+FACTORY = {
+    "JobUniverse": 5,
+    "Owner": "bob",
+    MAX_IDLE: 5,
+    "TotalSubmitProcs": 100,
+    "JobMaterializeNextProcId": 20,
+    "JobsPresent": 20,
+    "JobsRunning": 15,
+    **REQUESTS,
+}
+
+
+def ahead_of(*factories: Any) -> int:
+    """How many jobs count beyond those in the queue."""
+    shown = job("bob", **{MAX_IDLE: 5})
+    return sum(int(group["JobCount"]) for group in asked_of(Queue([shown], factories), Wish(ahead=3))) - 1
+
+
+@pytest.mark.parametrize(
+    ("universe", "ahead"), [(5, 15), (10, 15), (11, 15), (13, 15), (1, 0), (7, 0), (9, 0), (12, 0), (None, 0)]
+)
+def test_only_factories_of_jobs_that_a_startd_runs_are_demand(universe: int | None, ahead: int) -> None:
+    given = {"JobUniverse": classad2.Value.Undefined if universe is None else universe}
+    assert ahead_of(ad(**{**FACTORY, **given, "ClusterId": 1})) == ahead
+
+
+def test_a_factory_that_cannot_be_read_takes_nothing_from_others() -> None:
+    bad = ad(**{**FACTORY, "ClusterId": 3, "Text": UNREAD})
+    assert ahead_of(*(ad(**{**FACTORY, "ClusterId": number}) for number in (1, 2, 4, 5)), bad) == 4 * 15
+    assert ahead_of(bad) == 0
+
+
+def test_factories_count_where_a_job_cannot_be_read() -> None:
+    jobs = [job("bob", **{MAX_IDLE: 5}), job("alice", RequestGPUs=UNREAD)]
+    groups = asked_of(Queue(jobs, [ad(**{**FACTORY, "ClusterId": 1})]), Wish(ahead=3, owners=True))
+    assert told(groups, "JobCount") == {"bob": 1 + 15, "alice": 1}
