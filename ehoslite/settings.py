@@ -56,7 +56,10 @@ class CondorSettings:
         pattern_help="a DNS domain",
     )
     query_timeout: Seconds = option(
-        "how long to wait for the collector or one schedd before calling it silent", Seconds(10), at_least=0.1
+        "how long to wait for the collector or one schedd before calling it silent; a schedd with a million jobs needs "
+        "up to 14 s in a pool without startds",
+        Seconds(20),
+        at_least=0.1,
     )
     collector_warmup: Seconds = option(
         "how long a restarted collector is not believed when it misses a node; nodes report every minute or when "
