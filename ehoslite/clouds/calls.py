@@ -6,17 +6,17 @@ keystoneauth1) and from status codes; all of them leave here as errors of ours.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from threading import BoundedSemaphore
-from typing import Any, Never, cast
+from typing import Any, cast
 
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt
 
 from ehoslite import __version__
+from ehoslite.clouds.answers import Again, body_of, retry_after
 from ehoslite.clouds.console import brief
-from ehoslite.errors import BadRequest, CloudFault, CloudUnreachable, Gone, NoCapacity, Unclear
-from ehoslite.resources import UNLIMITED
+from ehoslite.errors import CloudUnreachable, Gone, Unclear
 from ehoslite.settings import OpenStackCloudSettings
 
 ATTEMPTS = 4
@@ -25,15 +25,6 @@ LONGEST_WAIT = 10.0
 FIRST_WAIT = 0.25
 # Near its end a pass waits no longer than it has time, but so long at least: what is done by then need not be repeated.
 SHORTEST_TIMEOUT = 1.0
-REPEATABLE = {429, 500, 502, 503, 504}
-
-
-class _Again(Exception):
-    """May be repeated; `fault` is what to raise when it is not."""
-
-    def __init__(self, fault: CloudFault, after: float | None = None) -> None:
-        self.fault = fault
-        self.after = after
 
 
 class Calls:
@@ -63,7 +54,7 @@ class Calls:
         for attempt in self._retrying():
             with attempt:
                 answer = self._answer(service, "GET", path, None, None)
-                _body(answer, f"GET {service} {path.partition('?')[0]}")
+                body_of(answer, f"GET {service} {path.partition('?')[0]}")
                 return cast(Mapping[str, str], answer.headers)
         raise AssertionError("tenacity raises or returns")
 
@@ -83,7 +74,7 @@ class Calls:
             with attempt:
                 try:
                     return self._once(service, "POST", path, body, microversion)
-                except _Again as again:
+                except Again as again:
                     if again.fault.code == "throttled":
                         raise
                     raise Unclear(str(again.fault)) from again
@@ -99,7 +90,7 @@ class Calls:
 
     def _retrying(self) -> Retrying:
         return Retrying(
-            retry=retry_if_exception_type(_Again),
+            retry=retry_if_exception_type(Again),
             wait=self._wait,
             stop=self._stop,
             sleep=self.sleep,
@@ -108,7 +99,7 @@ class Calls:
 
     def _wait(self, state: RetryCallState) -> float:
         again = state.outcome.exception() if state.outcome else None
-        if isinstance(again, _Again) and again.after is not None:
+        if isinstance(again, Again) and again.after is not None:
             return again.after
         return float(FIRST_WAIT * 2 ** (state.attempt_number - 1))
 
@@ -116,7 +107,7 @@ class Calls:
         """After some attempts, or when the wait would be too long, or when one more attempt might take over half of
         what is left of the pass: the other clouds and the actions need time too."""
         wait, again = self._wait(state), state.outcome.exception() if state.outcome else None
-        hung = isinstance(again, _Again) and again.fault.code == "timeout"
+        hung = isinstance(again, Again) and again.fault.code == "timeout"
         cost = wait + (self.settings.timeout if hung else 0)
         return stop_after_attempt(ATTEMPTS)(state) or wait > LONGEST_WAIT or cost > self.remaining() / 2
 
@@ -124,39 +115,41 @@ class Calls:
         self, service: str, verb: str, path: str, body: Mapping[str, Any] | None, microversion: str | None
     ) -> dict[str, Any]:
         answer = self._answer(service, verb, path, body, microversion)
-        return _body(answer, f"{verb} {service} {path.partition('?')[0]}")
+        return body_of(answer, f"{verb} {service} {path.partition('?')[0]}")
 
     def _answer(
         self, service: str, verb: str, path: str, body: Mapping[str, Any] | None, microversion: str | None
     ) -> Any:
-        from keystoneauth1 import exceptions as keystone
-        from openstack import exceptions as sdk
-
-        headers = {"Accept": "application/json"}
-        timeout = max(SHORTEST_TIMEOUT, min(self.settings.timeout, self.remaining()))
-        # the SDK would repeat by itself, and without an eye on the time: connections once, Glance's 503 five times
-        more: dict[str, Any] = {"timeout": timeout, "connect_retries": 0, "status_code_retries": 0}
+        more: dict[str, Any] = {"headers": {"Accept": "application/json"}}
         if microversion:
             more["microversion"] = microversion
         if body is not None:
             more["json"] = body
-        try:
+        with _faults_by_name():
             self._check_region()
-            adapter = getattr(self.connection(), service)
-            with self._in_flight:
-                return adapter.request(path, verb, raise_exc=False, headers=headers, **more)
-        except keystone.ConnectTimeout as error:
-            raise _Again(CloudUnreachable(f"no answer within {timeout:.0f} s", "timeout")) from error
-        except (keystone.Unauthorized, keystone.AuthPluginException) as error:
-            raise CloudUnreachable(f"the login is refused: {brief(error)}", "unauthorized") from error
-        except (keystone.ConnectFailure, keystone.UnknownConnectionError) as error:
-            raise _Again(CloudUnreachable(f"not reached: {brief(error)}", "unreachable")) from error
-        except keystone.HttpError as error:
-            raise _refused_login(error) from error
-        except (keystone.InvalidResponse, keystone.DiscoveryFailure, sdk.NotSupported) as error:
-            raise _Again(CloudUnreachable(f"{type(error).__name__}: {brief(error)}", "server-error")) from error
-        except (keystone.ClientException, sdk.SDKException, ValueError) as error:
-            raise CloudUnreachable(f"{type(error).__name__}: {brief(error)}", "misconfigured") from error
+            return self._in_turn(service, verb, path, more)
+
+    def _in_turn(self, service: str, verb: str, path: str, more: Mapping[str, Any]) -> Any:
+        """Send it as soon as no more than the allowed calls are on their way. Its time is told only then: those before
+        it may have taken theirs."""
+        from keystoneauth1 import exceptions as keystone
+
+        adapter = getattr(self.connection(), service)
+        with self._in_flight:
+            timeout = max(SHORTEST_TIMEOUT, min(self.settings.timeout, self.remaining()))
+            # the SDK would repeat by itself, and without an eye on the time: connections once, Glance's 503 five times
+            once = {"connect_retries": 0, "status_code_retries": 0, "raise_exc": False}
+            try:
+                return adapter.request(path, verb, timeout=timeout, **once, **more)
+            except keystone.ConnectTimeout as error:
+                raise Again(CloudUnreachable(f"no answer within {timeout:.0f} s", "timeout")) from error
+
+    def project(self) -> str:
+        """The id of the login's own project: Neutron shows an administrator everybody's. Raises as `get` does."""
+        for attempt in self._retrying():
+            with attempt, _faults_by_name():
+                return str(self.connection().current_project_id)
+        raise AssertionError("tenacity raises or returns")
 
     def _check_region(self) -> None:
         """Without a region's name the SDK would take whichever endpoint the catalog has first, and our servers in the
@@ -179,17 +172,39 @@ class Calls:
         return self._connection
 
 
-def _refused_login(error: Any) -> _Again:
+@contextmanager
+def _faults_by_name() -> Iterator[None]:
+    """What a call or its login raises, as errors of ours; what may be repeated as Again."""
+    from keystoneauth1 import exceptions as keystone
+    from openstack import exceptions as sdk
+
+    try:
+        yield
+    except keystone.ConnectTimeout as error:
+        raise Again(CloudUnreachable("no answer to the login in time", "timeout")) from error
+    except (keystone.Unauthorized, keystone.AuthPluginException) as error:
+        raise CloudUnreachable(f"the login is refused: {brief(error)}", "unauthorized") from error
+    except (keystone.ConnectFailure, keystone.UnknownConnectionError) as error:
+        raise Again(CloudUnreachable(f"not reached: {brief(error)}", "unreachable")) from error
+    except keystone.HttpError as error:
+        raise _refused_login(error) from error
+    except (keystone.InvalidResponse, keystone.DiscoveryFailure, sdk.NotSupported) as error:
+        raise Again(CloudUnreachable(f"{type(error).__name__}: {brief(error)}", "server-error")) from error
+    except (keystone.ClientException, sdk.SDKException, ValueError) as error:
+        raise CloudUnreachable(f"{type(error).__name__}: {brief(error)}", "misconfigured") from error
+
+
+def _refused_login(error: Any) -> Again:
     """What a status in the answer to a login means; a 401 never comes here."""
     text, answer = f"the login failed: {brief(error)}", getattr(error, "response", None)
     throttled = CloudUnreachable(text, "throttled")
     fault = throttled if error.http_status == 429 else CloudUnreachable(text, "server-error")
-    return _Again(fault, None if answer is None else _retry_after(answer))
+    return Again(fault, None if answer is None else retry_after(answer))
 
 
 def _give_up(state: RetryCallState) -> Any:
     again = state.outcome.exception() if state.outcome else None
-    raise again.fault if isinstance(again, _Again) else AssertionError(again)
+    raise again.fault if isinstance(again, Again) else AssertionError(again)
 
 
 def connect(settings: OpenStackCloudSettings, name: str) -> Any:
@@ -218,63 +233,3 @@ def _inline(settings: OpenStackCloudSettings) -> dict[str, Any]:
     who = ("username", "password", "project_name", "user_domain_name", "project_domain_name")
     names = ("auth_url", "region_name", *who)
     return {name: getattr(settings, name) for name in names if getattr(settings, name)}
-
-
-def _body(answer: Any, what: str) -> dict[str, Any]:
-    """The reply's object, or the fault that its status names."""
-    status = answer.status_code
-    if status < 400:
-        return _read(answer, what)
-    said = _said(answer)
-    if status == 404:
-        raise Gone(f"{what}: {said}")
-    if status in {401, 407}:
-        raise CloudUnreachable(f"{what}: the token is refused: {said}", "unauthorized")
-    over = r"quota" if status == 409 else r"quota|exceeded|limit"  # Neutron says 409, Nova 403, Cinder 413
-    if status in {403, 409, 413} and re.search(over, said, re.IGNORECASE):
-        raise NoCapacity(said, "quota")
-    if status == 413:
-        raise _Again(CloudUnreachable(f"{what}: throttled: {said}", "throttled"), _retry_after(answer))
-    if status in REPEATABLE:
-        text = f"{what}: status {status}: {said}"
-        throttled = CloudUnreachable(text, "throttled")
-        raise _Again(throttled if status == 429 else CloudUnreachable(text, "server-error"), _retry_after(answer))
-    raise BadRequest(f"{what}: status {status}: {said}")
-
-
-def _read(answer: Any, what: str) -> dict[str, Any]:
-    if not answer.content:
-        return {}
-    try:
-        body = answer.json(parse_constant=_refuse, parse_int=_read_number(int), parse_float=_read_number(float))
-    except (ValueError, RecursionError) as error:  # the latter for what is nested thousands deep
-        raise _Again(CloudUnreachable(f"{what}: the answer is cut off or no JSON", "server-error")) from error
-    if not isinstance(body, dict):
-        raise _Again(CloudUnreachable(f"{what}: the answer is no object", "server-error"))
-    return body
-
-
-def _refuse(constant: str) -> Never:
-    raise ValueError(f"{constant} is no JSON")
-
-
-def _read_number(kind: Callable[[str], float]) -> Callable[[str], float]:
-    """Reads numbers with which one can reckon: none is larger than what stands for no limit."""
-    return lambda text: max(-UNLIMITED, min(UNLIMITED, kind(text)))
-
-
-def _retry_after(answer: Any) -> float | None:
-    value = str(answer.headers.get("Retry-After", ""))
-    return float(value) if re.fullmatch(r"\d{1,6}", value) else None
-
-
-def _said(answer: Any) -> str:
-    """The message in an error's body. A refused creation may quote the whole user data, token and all: long runs of
-    base64 are cut out."""
-    try:
-        body = answer.json()
-        first = next(iter(body.values())) if isinstance(body, dict) and body else body
-        text = first.get("message", first) if isinstance(first, dict) else first
-    except (ValueError, RecursionError):
-        text = answer.text
-    return brief(text) or f"status {answer.status_code}"

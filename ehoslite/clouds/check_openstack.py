@@ -172,7 +172,7 @@ class _OpenStackCheck:
         if self.settings.floating_ip:
             yield False, "floating_ip needs a network to be named in `networks`"
             return
-        project = quote(str(self.calls.connection().current_project_id))
+        project = quote(self.calls.project())
         queries = (f"project_id={project}&shared=false", "shared=true")
         found = [one for query in queries for one in self.calls.get("network", f"/networks?{query}")["networks"]]
         yield network_choice([str(one["name"] or one["id"]) for one in found])
@@ -204,7 +204,8 @@ class _OpenStackCheck:
         """The error, with what there is instead where the name is the trouble."""
         if error.code != "misconfigured" or "there is no" not in str(error):
             return str(error)
-        every = self.calls.get("network", f"/{kind}?fields=name")[kind.replace("-", "_")]
+        own = f"&project_id={quote(self.calls.project())}" if kind == "security-groups" else ""
+        every = self.calls.get("network", f"/{kind}?fields=name{own}")[kind.replace("-", "_")]
         return f"{error}{instead(wanted, [one['name'] for one in every])}"
 
     def port(self) -> Iterator[Said]:

@@ -29,8 +29,9 @@ class Names:
 
     def forget(self) -> None:
         """Resolve all names anew: the cloud has refused what they stood for."""
-        self.known.clear()
-        self.image_fault = None
+        with self._alone:
+            self.known.clear()
+            self.image_fault = None
 
     def _once(self, key: str, resolve: Callable[[], Any]) -> Any:
         with self._alone:  # creations side by side ask for the same names
@@ -113,13 +114,21 @@ class Names:
         return self._of_neutron("network", "networks", name)
 
     def security_group(self, name: str) -> str:
-        """A security group's id, where a port of ours needs it."""
-        return self._of_neutron("security group", "security-groups", name)
+        """A security group's id, where a port of ours needs it. By name it is the project's own, or one that is shared
+        with it: an administrator is shown everybody's, and each project has a `default`."""
+        return self._of_neutron("security group", "security-groups", name, own=True)
 
-    def _of_neutron(self, what: str, path: str, name: str) -> str:
+    def _of_neutron(self, what: str, path: str, name: str, own: bool = False) -> str:
+        def ask(query: str) -> list[Any]:
+            return list(self.calls.get("network", f"/{path}?{query}")[path.replace("-", "_")])
+
         def resolve() -> str:
-            key = "id" if UUID.fullmatch(name) else "name"
-            found = self.calls.get("network", f"/{path}?{key}={quote(name)}")[path.replace("-", "_")]
+            by_id = UUID.fullmatch(name) is not None
+            query = f"{'id' if by_id else 'name'}={quote(name)}"
+            if own and not by_id:
+                found = ask(f"{query}&project_id={quote(self.calls.project())}") or ask(f"{query}&shared=true")
+            else:
+                found = ask(query)
             return str(self._only(what, name, found)["id"])
 
         return str(self._once(f"{what} {name}", resolve))

@@ -71,8 +71,7 @@ def _addresses(settings: OpenStackCloudSettings, calls: Calls) -> dict[str, floa
     """How many nodes Neutron's quotas allow, where a node has a floating IP and ports of ours."""
     if not settings.makes_ports:
         return {}
-    project = calls.connection().current_project_id
-    quotas = calls.get("network", f"/quotas/{project}/details.json")["quota"]
+    quotas = calls.get("network", f"/quotas/{calls.project()}/details.json")["quota"]
     counts = {"the quota of ports": ("port", len(settings.networks))}
     if settings.floating_ip:
         counts["the quota of floating IPs"] = ("floatingip", 1)
