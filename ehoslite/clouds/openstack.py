@@ -16,7 +16,9 @@ from urllib.parse import quote
 
 from ehoslite.clouds.calls import Calls
 from ehoslite.clouds.console import brief, last_words
+from ehoslite.clouds.leftovers import Leftovers
 from ehoslite.clouds.names import Names
+from ehoslite.clouds.pages import pages
 from ehoslite.clouds.promises import promises_of
 from ehoslite.clouds.quotas import room_of
 from ehoslite.clouds.recipe import made_of, recipe_of
@@ -74,6 +76,7 @@ class OpenStack:
         self.calls = Calls(settings, name, remaining, sleep)
         self.names = Names(settings, self.calls, {} if known is None else known)
         self.recipe, self.promises = recipe_of(settings), promises_of(settings)
+        self._leftovers = Leftovers(settings, pool, self.calls, self.names)
         self._listed: list[dict[str, Any]] = []
 
     def flavors(self) -> tuple[Flavor, ...]:
@@ -122,18 +125,20 @@ class OpenStack:
         One whose tags somebody took away is not among them: that one was let go."""
         if not self.has_tags() or self.names.known.get(NO_TAGS) == self.settings.max_microversion:
             return []
-        query = f"name={quote(f'^ehos-{self.pool}-')}&not-tags={quote(f'{POOL_TAG}={self.pool}')}"
-        found = [server for server in self._pages(query) if server.get("metadata", {}).get(NO_TAGS)]
+        query = f"not-tags={quote(f'{POOL_TAG}={self.pool}')}"
+        seen = [server for server in self._pages(query) if server.get("metadata", {}).get(NO_TAGS)]
+        found = [server for server in seen if self._node_of(server)]
         if not found:
             self.names.known[NO_TAGS] = self.settings.max_microversion
         return found
 
     def _ours(self, node: str = "") -> str:
-        """The query that selects our servers, or those of one node."""
+        """The query that selects our servers, or those of one node just asked for. Without tags it is the whole
+        project, of which the metadata tells ours: people rename servers."""
         if self.has_tags():
             tags = f"{POOL_TAG}={self.pool}" + (f",{NODE_TAG}={node}" if node else "")
             return f"tags={quote(tags)}"
-        return f"name={quote(f'^{node}$' if node else f'^ehos-{self.pool}-')}"
+        return f"name={quote(f'^{node}$')}" if node else ""
 
     def has_tags(self) -> bool:
         """Whether this Nova takes tags with a creation; older ones know our servers by their metadata."""
@@ -147,16 +152,8 @@ class OpenStack:
         return "{}.{}".format(*self.microversion())
 
     def _pages(self, query: str) -> Iterator[dict[str, Any]]:
-        path: str | None = f"/servers/detail?{query}&limit={PAGE}"
-        seen: set[str] = set()
-        while path:
-            if path in seen:
-                raise CloudUnreachable("a page of its listing leads back to one before", "server-error")
-            seen.add(path)
-            body = self.calls.get("compute", path, self._nova())
-            yield from body["servers"]
-            following = [link["href"] for link in body.get("servers_links", []) if link.get("rel") == "next"]
-            path = f"/servers/detail?{following[0].partition('?')[2]}" if following else None
+        path = f"/servers/detail?{query}{'&' if query else ''}limit={PAGE}"
+        return pages(self.calls, "compute", path, "servers", self._nova())
 
     def _marks(self, server: Mapping[str, Any]) -> Mapping[str, Any]:
         """Our marks on a server: tags, or metadata where there were none."""
@@ -259,35 +256,12 @@ class OpenStack:
 
     def leftovers(self) -> tuple[Leftover, ...]:
         """The ports and floating IPs that carry the name of a node of this pool, whether its server is there or not."""
-        if not self.settings.makes_ports:
-            return ()
         with self._making_sense():
-            ports = self.calls.get("network", "/ports?fields=id&fields=name&fields=device_id")["ports"]
-            used = {port["id"] for port in ports if port.get("device_id")}
-            made = [("port", str(port["id"]), str(port.get("name")), port["id"] in used) for port in ports]
-            made += self._addresses(used) if self.settings.floating_ip else []
-        ours = f"ehos-{self.pool}-"
-        return tuple(
-            Leftover(self.name, kind, key, node, in_use) for kind, key, node, in_use in made if _is_ours(node, ours)
-        )
-
-    def _addresses(self, used: set[str]) -> list[tuple[str, str, str, bool]]:
-        query = "/floatingips?fields=id&fields=description&fields=port_id"
-        found = self.calls.get("network", query)["floatingips"]
-        return [
-            ("floating IP", str(one["id"]), str(one.get("description")), one.get("port_id") in used) for one in found
-        ]
+            return self._leftovers.found()
 
     def remove(self, leftover: Leftover) -> None:
         """Remove it; what is gone already is a success."""
-        path = {"floating IP": "floatingips", "port": "ports"}[leftover.kind]
-        self.calls.delete("network", f"/{path}/{quote(leftover.id)}")
-
-
-def _is_ours(node: str, prefix: str) -> bool:
-    """Whether it is named like a node of ours: the prefix and eight hexadecimal digits, no longer pool's name."""
-    rest = node.removeprefix(prefix)
-    return rest != node and len(rest) == 8 and all(letter in "0123456789abcdef" for letter in rest)
+        self._leftovers.remove(leftover)
 
 
 def gpus_of(specs: Mapping[str, Any]) -> int:

@@ -116,6 +116,27 @@ def test_each_change_by_hand_has_its_fate(make_openstack: MakeOpenStack, bare: O
     assert only(cloud, made["renamed"].node).id == made["renamed"].id
 
 
+@pytest.mark.parametrize("later", ["2.51", "2.96"], ids=["metadata", "tags since then"])
+def test_without_tags_a_renamed_server_stays_a_node(
+    make_openstack: MakeOpenStack, bare: OpenStackLab, later: str
+) -> None:
+    """It is known by its metadata, also when tags come; else every pass would find the listing not whole."""
+    person = Person(bare)
+    options = {"alpha": {"flavors": [TINY], "max_microversion": "2.51"}}
+    stand = make_openstack(bare, options=options, scaling={**CALM, "nodes_min": 1})
+    assert stand.reconcile().verbs() == ["create"]
+    (server,) = active(open_directly(bare, pool="lab", max_microversion="2.51"), 1)
+    person.request("PUT", f"/servers/{server.id}", json={"server": {"name": "my-pet"}})
+    stand.document["clouds"]["alpha"]["max_microversion"] = later
+    stand.configure()
+    for _ in range(2):
+        done = stand.reconcile()
+        assert (done.code, done.verbs(), done.data["silent"]) == (0, [], {})
+        assert set(stand.nodes()) == {server.node}
+    person.reset_to_error(server.id)
+    assert fates(stand.reconcile()) == {server.node: "build-failed"}
+
+
 def test_deleted_and_untagged_servers_are_forgotten_and_replaced(
     make_openstack: MakeOpenStack, bare: OpenStackLab
 ) -> None:
