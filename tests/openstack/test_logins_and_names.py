@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -34,6 +35,21 @@ def test_each_way_to_log_in(alpha: OpenStackLab) -> None:
     assert entry_of(alpha, "alpha")["auth_type"] == "v3applicationcredential"
     ways: list[dict[str, Any]] = [{}, {"cloud": "alpha-password"}, inline(alpha), {"region_name": "RegionOne"}]
     assert len({len(open_directly(alpha, **way).flavors()) for way in ways}) == 1
+
+
+def test_an_entry_of_the_file_that_the_environment_names(
+    alpha: OpenStackLab, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As all OpenStack clients find it; the entry may be called like the cloud."""
+    path = folder / "elsewhere.yaml"
+    path.write_text(json.dumps({"clouds": {"from-afar": entry_of(alpha, "alpha")}}))
+    monkeypatch.setenv("OS_CLIENT_CONFIG_FILE", str(path))
+    assert open_directly(alpha, clouds_yaml=None, cloud="from-afar").flavors()
+    with pytest.raises(CloudUnreachable, match="alpha") as caught:
+        open_directly(alpha, clouds_yaml=None, cloud="").flavors()
+    assert caught.value.code == "misconfigured"
+    path.write_text(json.dumps({"clouds": {"alpha": entry_of(alpha, "alpha")}}))
+    assert open_directly(alpha, clouds_yaml=None, cloud="").flavors()
 
 
 @pytest.mark.parametrize("way", ["password", "inline", "credential"])
