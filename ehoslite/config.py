@@ -126,11 +126,16 @@ def _windows(reader: Reader, scaling: ScalingSettings) -> Iterator[Fault]:
 def _budget(reader: Reader, scaling: ScalingSettings) -> Iterator[Fault]:
     """A budget that could never bind, and minima of clouds that are more than the maximum of all."""
     clouds = [cloud for _, cloud in _clouds(reader)]
-    capped = [name for name in ("cost_per_hour", "cost_per_month") if getattr(scaling, name) is not None]
-    if capped and clouds and not any(flavor.price for cloud in clouds for flavor in cloud.flavors):
-        yield reader.fault_at(
-            SCALING / capped[0], "needs the price of the flavors: none has one, so it would never bind"
-        )
+    capped = [SCALING / name for name in ("cost_per_hour", "cost_per_month") if getattr(scaling, name) is not None]
+    for number, window in enumerate(scaling.windows):
+        if window.cost_per_hour is not None:
+            capped.append(SCALING / "windows" / number / "cost_per_hour")
+    if clouds and not any(flavor.price for cloud in clouds for flavor in cloud.flavors):
+        for spot in capped:
+            what = (
+                "needs the price of the flavors: none has one, so it would never bind; give clouds.NAME.flavors[].price"
+            )
+            yield reader.fault_at(spot, what)
     if (least := sum(cloud.nodes_min for cloud in clouds)) > scaling.nodes_max:
         what = f"{scaling.nodes_max} is less than the nodes_min of all clouds together, {least}"
         yield reader.fault_at(SCALING / "nodes_max", what)

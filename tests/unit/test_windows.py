@@ -218,6 +218,17 @@ def test_a_budget_without_any_price_would_never_bind(tmp_path: Path, name: str) 
     assert getattr(load_text(tmp_path / "ehos.yaml", f"{PRICED}scaling:\n  {name}: 5\n").scaling, name) == 5
 
 
+def test_a_window_s_budget_without_any_price_would_never_bind_either(tmp_path: Path) -> None:
+    times = 'start: "0 20 * * *", end: "0 6 * * *"'
+    windows = f"{{name: a, {times}, nodes_max: 3}}, {{name: b, {times}, cost_per_hour: 0}}"
+    text = f"scaling:\n  cost_per_month: 9\n  windows: [{windows}]\n"
+    month, hour = faults_of(tmp_path / "ehos.yaml", GOOD + text)
+    assert ": scaling.cost_per_month: needs the price" in month
+    assert ": scaling.windows[1].cost_per_hour: needs the price" in hour
+    assert "give clouds.NAME.flavors[].price" in hour
+    assert load_text(tmp_path / "ehos.yaml", PRICED + text).scaling.windows[1].cost_per_hour == 0
+
+
 def test_the_minima_of_the_clouds_are_below_the_maximum(tmp_path: Path) -> None:
     (said,) = faults_of(tmp_path / "ehos.yaml", GOOD.replace("directory: nodes", "directory: nodes\n    nodes_min: 11"))
     assert "scaling.nodes_max: 10 is less than the nodes_min of all clouds" in said
