@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
@@ -94,7 +94,7 @@ def _create(creations: Sequence[tuple[Intent, Create]], hands: Hands) -> list[Ou
         values = {"collector": hands.pool.collector(), "domain": hands.pool.domain()}
     except EhosError as error:
         return [_not_made(action, intent, error) for intent, action in creations]
-    return _side_by_side(lambda creation: _create_one(creation, values, hands), creations, len(hands.clouds))
+    return _side_by_side(lambda creation: _create_one(creation, values, hands), creations, lambda one: one[0].cloud)
 
 
 def _create_one(creation: tuple[Intent, Create], values: Mapping[str, str], hands: Hands) -> Outcome:
@@ -178,7 +178,9 @@ def _delete(actions: Sequence[Delete], hands: Hands) -> list[Outcome]:
         return [Outcome(action, action.node.id, str(error)) for action in actions]
     kept = _kept_for_jobs(actions, hands)
     going = [action for action in actions if action.node.id not in kept]
-    outcomes = _side_by_side(lambda action: _delete_one(action, seen[action.node.id], hands), going, len(hands.clouds))
+    outcomes = _side_by_side(
+        lambda action: _delete_one(action, seen[action.node.id], hands), going, lambda action: action.node.cloud
+    )
     outcomes += [
         Outcome(action, action.node.id, kept[action.node.id], harmless=True)
         for action in actions
@@ -265,14 +267,22 @@ def _sweep(actions: Sequence[Sweep], hands: Hands) -> list[Outcome]:
             return Outcome(action, action.leftover.node, str(error))
         return Outcome(action, action.leftover.node)
 
-    return _side_by_side(sweep_one, actions)
+    return _side_by_side(sweep_one, actions, lambda action: action.leftover.cloud)
 
 
-def _side_by_side(do: Callable[[Task], Outcome], tasks: Sequence[Task], clouds: int = 1) -> list[Outcome]:
-    if not tasks:
-        return []
-    with ThreadPoolExecutor(min(SIDE_BY_SIDE * clouds, len(tasks))) as threads:
-        return list(threads.map(do, tasks))
+def _side_by_side(
+    do: Callable[[Task], Outcome], tasks: Sequence[Task], cloud_of: Callable[[Task], str] = lambda _: ""
+) -> list[Outcome]:
+    """Each cloud has threads of its own: one that hangs keeps no other waiting."""
+    by_cloud: dict[str, list[Task]] = {}
+    for task in tasks:
+        by_cloud.setdefault(cloud_of(task), []).append(task)
+    with ExitStack() as stack:
+        begun = {
+            cloud: stack.enter_context(ThreadPoolExecutor(SIDE_BY_SIDE)).map(do, theirs)
+            for cloud, theirs in by_cloud.items()
+        }
+        return [next(begun[cloud_of(task)]) for task in tasks]
 
 
 def _check_time(hands: Hands) -> None:
