@@ -63,6 +63,6 @@ def test_a_cloud_that_hangs_keeps_no_other_waiting(tmp_path: Path) -> None:
     clouds = cast(Any, {"alpha": Waiting(done), "beta": Quick(done)})
     hands = Hands(settings(), cast(Any, Silent()), clouds, random.Random(1), lambda: 50.0)  # noqa: S311
     actions = (*(delete("alpha", f"a{number}") for number in range(3 * SIDE_BY_SIDE)), delete("beta", "b"))
-    record = Record(RecordSettings(path=Place(str(tmp_path / "state.json"))), NOW)
+    record = Record(RecordSettings(path=Place(tmp_path / "state.json")), NOW)
     outcomes, _ = act(Plan(actions), Memory(), hands, record, NOW)
     assert [(outcome.node, outcome.error) for outcome in outcomes] == [(one.node.id, "") for one in actions]
