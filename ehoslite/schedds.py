@@ -48,7 +48,7 @@ FACTORY = (
 # What a person wants to hear of one job.
 TELLING = (
     *("ClusterId", "ProcId", "JobStatus", "JobUniverse", "QDate", "EnteredCurrentStatus", "HoldReason", "RemoteHost"),
-    *("LastRejMatchReason", "LastRejMatchTime"),
+    *("LastRejMatchReason", "LastRejMatchTime", "AutoClusterId"),
 )
 
 # An autocluster that tells these tells all that GROUP_BY would; in a pool of static slots alone it may not.

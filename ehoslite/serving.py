@@ -66,7 +66,12 @@ def _unserved(unseen: int, capped: Mapping[str, int], caps: Mapping[str, int]) -
     if unseen:
         yield Unserved(unseen, "not-negotiated", "that the negotiator has not asked for yet")
     for name in sorted(capped):
-        yield Unserved(capped[name], "capped", f"of {name}, of whom {caps[name]} jobs count at a time (demand.caps)")
+        yield Unserved(capped[name], "capped", whose_are_capped(name, caps))
+
+
+def whose_are_capped(name: str, caps: Mapping[str, int]) -> str:
+    """How the jobs that this cap holds back are spoken of."""
+    return f"of {name}, of whom {caps[name]} jobs count at a time (demand.caps)"
 
 
 def capping(group: Mapping[str, Any], caps: Mapping[str, int]) -> list[str]:

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ehoslite import policies
 from ehoslite.actions import Create, HoldBack, Plan
-from ehoslite.ads import number, read_demand, text
+from ehoslite.ads import UNREADABLE, number, read_demand, text
 from ehoslite.asking import Unanswered
 from ehoslite.carving import side_by_side
 from ehoslite.clouds import open_clouds
@@ -26,6 +26,7 @@ from ehoslite.plan import plan
 from ehoslite.pool import Pool
 from ehoslite.record import Record
 from ehoslite.report import printable
+from ehoslite.serving import capping, whose_are_capped
 from ehoslite.settings import Settings
 
 STATUS = {1: "idle", 2: "running", 3: "removed", 4: "completed", 5: "held", 6: "transferring output", 7: "suspended"}
@@ -36,6 +37,9 @@ EXAMPLES, LINES = 3, 8
 # Subjects of hold-backs that no job waits for.
 NOT_DEMAND = {"retire", "drift", "windows", "nodes-min", "nodes-spare", "reserve"}
 
+# Hold-backs that speak of demand that does get its node.
+SERVED = {"waits-for-boot"}
+
 # What fails, and on which slots.
 Slots = Sequence[tuple[tuple[str, ...], list[str]]]
 
@@ -45,11 +49,12 @@ UNIVERSES = {5, 10, 11, 13}
 
 @dataclass(frozen=True)
 class Look:
-    """What a dry run has seen and decided."""
+    """What a dry run has seen and decided; `caps` are those of demand.caps."""
 
     world: World
     memory: Memory
     plan: Plan
+    caps: Mapping[str, int] = field(default_factory=dict)
 
 
 def tell_job(settings: Settings, now: float, name: str, schedd: str) -> int:
@@ -82,7 +87,8 @@ def take_look(pool: Pool, settings: Settings, now: float, remaining: Callable[[]
     """Look and plan as a pass does. Raises PoolUnreachable."""
     memory = Record(settings.record, now, keep=False).memory()
     world = observe(pool, open_clouds(settings, remaining), memory, now)
-    return Look(world, memory, plan(world, remember(memory, world, settings), settings))
+    decided = plan(world, remember(memory, world, settings), settings)
+    return Look(world, memory, decided, settings.demand.caps)
 
 
 def _answer_lines(schedd: str, answer: Any, pool: Pool, look: Look) -> list[str]:
@@ -138,7 +144,7 @@ def job_lines(schedd: str, job: Mapping[str, Any], shape: Shape | None, slots: S
     lines += [f"  it asks for {shape}", f"  Requirements: {shape.requirements}", ""]
     lines += ["where it could run on a new node:", *(f"  {line}" for line in flavor_lines(shape, look.world)), ""]
     lines += ["on the slots that there are:", *(f"  {line}" for line in slot_lines(slots)), ""]
-    return [*lines, "what it waits for:", *(f"  {line}" for line in waiting_lines(job, shape, look))]
+    return [*lines, "what it waits for:", *(f"  {line}" for line in waiting_lines(schedd, job, shape, look))]
 
 
 def flavor_lines(shape: Shape, world: World) -> Iterator[str]:
@@ -175,32 +181,55 @@ def slot_lines(slots: Slots) -> list[str]:
     return lines + ([f"{rest} more, for other reasons"] if rest else [])
 
 
-def waiting_lines(job: Mapping[str, Any], shape: Shape, look: Look) -> list[str]:
+def waiting_lines(schedd: str, job: Mapping[str, Any], shape: Shape, look: Look) -> list[str]:
     """Boots that are under way, what the next pass would make, and what it holds back."""
     now = look.world.now
-    flavors = {(flavor.cloud, flavor.name): flavor for cloud in look.world.clouds for flavor in cloud.flavors}
-    lines = []
+    fitting, lines = _fitting(shape, look), []
     for node in look.plan.nodes:
-        flavor = flavors.get((node.cloud, node.flavor))
-        fits = flavor is not None and shape.takes(flavor.ilk) and flavor.resources.holds(shape.request)
-        if fits and policies.is_booting(node, now):
-            place, boots = f"{node.cloud}/{node.flavor}", now - node.created
+        place, boots = f"{node.cloud}/{node.flavor}", now - node.created
+        if place in fitting and policies.is_booting(node, now):
             lines.append(f"the boot of node {node.id} ({place}), for {boots:.0f} s so far")
-    made = [action for action in look.plan.actions if isinstance(action, Create) and shape.takes(action.flavor.ilk)]
+    made = [action for action in look.plan.actions if isinstance(action, Create) and action.subject in fitting]
     for subject, reason in dict.fromkeys((action.subject, action.reason) for action in made):
         lines.append(f"the next pass, which would create {subject}: {reason.text} [{reason.code}]")
-    held = [hold.reason for hold in look.plan.held if concerns(hold, shape, look)]
+    held = [hold.reason for hold in look.plan.held if concerns(hold, schedd, job, shape, look)]
     lines += [f"{reason.text} [{reason.code}]" for reason in held]
     if why := text(job, "LastRejMatchReason").strip():
         lines.append(f"the negotiator, which said {now - number(job, 'LastRejMatchTime', now):.0f} s ago: {why}")
     return lines or ["nothing that ehoslite knows of: there is room for it, and the negotiator will start it"]
 
 
-def concerns(hold: HoldBack, shape: Shape, look: Look) -> bool:
-    """Whether a hold-back is about this shape, or about all of the demand; not about a node or another shape."""
+def _fitting(shape: Shape, look: Look) -> set[str]:
+    """The flavors on which it runs, or may run, by the names that subjects have."""
+    every = (flavor for cloud in look.world.clouds for flavor in cloud.flavors)
+    return {f"{one.cloud}/{one.name}" for one in every if shape.takes(one.ilk) and one.resources.fits(shape.request)}
+
+
+def concerns(hold: HoldBack, schedd: str, job: Mapping[str, Any], shape: Shape, look: Look) -> bool:
+    """Whether a hold-back is about this job: its shape, its owner or group, its schedd, or where it could run."""
     if hold.shape is not None:
         return (hold.shape.request, hold.shape.ad) == (shape.request, shape.ad)
-    return hold.subject not in about_nodes(look)
+    match hold.reason.code:
+        case "cloud-silent":
+            return True
+        case "schedd-silent":
+            return hold.subject == schedd
+        case "boots-fail":
+            return hold.subject in _fitting(shape, look)
+        case "not-matched":
+            return shape.runs_on is None
+        case "not-negotiated":
+            return not number(job, "AutoClusterId")
+        case "capped":
+            return hold.subject in {whose_are_capped(name, look.caps) for name in capping(job, look.caps)}
+        case "unreadable-request":
+            return hold.subject == _unreadable_of(text(job, "Owner"))
+    return False
+
+
+def _unreadable_of(owner: str) -> str:
+    """How the jobs of this owner are spoken of when one of them cannot be read: then none of them counts."""
+    return next((odd.what for odd in read_demand({"": [{"JobCount": 1, UNREADABLE: owner}]}).unreadable), "")
 
 
 def about_nodes(look: Look) -> set[str]:
@@ -212,9 +241,10 @@ def unserved_lines(look: Look) -> list[str]:
     """What is held back of the demand."""
     idle = sum(shape.count for shape in look.world.demand.shapes)
     nodes = about_nodes(look)
-    held = [hold for hold in look.plan.held if hold.subject not in nodes]
+    held = [hold.reason for hold in look.plan.held if hold.subject not in nodes]
     made = sum(isinstance(action, Create) for action in look.plan.actions)
     lines = [f"idle jobs: {idle} in {len(look.world.demand.shapes)} shapes; the next pass would create {made} nodes"]
-    if not held:
-        return [*lines, "every job has room, a node that boots, or one that the next pass makes"]
-    return [*lines, "", *(f"{hold.reason.text} [{hold.reason.code}]" for hold in held)]
+    waiting = [f"{one.text} [{one.code}]" for one in held if one.code not in SERVED]
+    served = [f"  {one.text} [{one.code}]" for one in held if one.code in SERVED]
+    lines += ["", *waiting] if waiting else ["every job has room, a node that boots, or one that the next pass makes"]
+    return [*lines, *(["", "being served:", *served] if served else [])]

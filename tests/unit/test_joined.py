@@ -96,7 +96,8 @@ def test_a_job_is_not_told_what_holds_back_another_shape_of_the_same_request() -
     assert str(nowhere) == str(waiting)
     seen = look(world(shapes=[nowhere, waiting], flavors=[ONE]), nodes_max=0)
     told = {
-        one: {hold.reason.code for hold in seen.plan.held if concerns(hold, one, seen)} for one in (nowhere, waiting)
+        one: {hold.reason.code for hold in seen.plan.held if concerns(hold, "", {}, one, seen)}
+        for one in (nowhere, waiting)
     }
     assert told == {nowhere: {"no-flavor-fits"}, waiting: {"nodes-max"}}
 
@@ -106,4 +107,4 @@ def test_no_job_waits_for_the_minimum_the_spare_or_the_reserve(scaling: dict[str
     seen = look(world(flavors=[ONE], room=Room(instances=0)), **scaling)
     assert held(seen.plan) == {"quota"}
     assert "every job has room" in unserved_lines(seen)[1]
-    assert not any(concerns(hold, shape(1), seen) for hold in seen.plan.held)
+    assert not any(concerns(hold, "", {}, shape(1), seen) for hold in seen.plan.held)

@@ -133,7 +133,7 @@ def test_the_ad_of_a_shape_holds_what_matters() -> None:
 
 
 def test_of_a_cluster_an_idle_job_is_found() -> None:
-    jobs = [ad(ClusterId=7, ProcId=n, JobStatus=2 if n < 2 else 1, JobUniverse=5, **REQUESTS) for n in range(4)]
+    jobs = [ad(ClusterId=7, ProcId=n, JobStatus=2 if n < 2 else 1, AutoClusterId=3, **REQUESTS) for n in range(4)]
 
     class Schedds(FakeSchedd):
         def __init__(self, _ad: Any) -> None:
@@ -145,7 +145,7 @@ def test_of_a_cluster_an_idle_job_is_found() -> None:
         jobs = []
         assert find_job("[]", 7, None, Wish()) is None
     assert found is not None
-    assert (found["ProcId"], found["JobStatus"], found["JobCount"]) == (2, 1, 1)
+    assert (found["ProcId"], found["JobStatus"], found["JobCount"], found["AutoClusterId"]) == (2, 1, 1, 3)
 
 
 # A queue in which one job cannot be read

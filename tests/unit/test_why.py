@@ -1,0 +1,202 @@
+"""`ehoslite why job` and `why not`: what holds a job back is told, and what holds back others is not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from ehoslite.ads import read_demand
+from ehoslite.asking import Unanswered
+from ehoslite.booting import keys_of
+from ehoslite.memory import Boots, Memory
+from ehoslite.model import CloudView, Flavor, Room, Shape, World
+from ehoslite.plan import plan
+from ehoslite.resources import Resources
+from ehoslite.serving import Served, read_served
+from ehoslite.why import Look, unserved_lines, waiting_lines
+from tests.unit.worlds import LARGE, NOW, SMALL, jobs, memory, remembered, server, settings, slot, world
+
+NOTHING = "nothing that ehoslite knows of: there is room for it, and the negotiator will start it"
+# A slot on which one job of a core fits, so that none waits for want of room.
+ROOM = world([server("n1")], [slot("n1", idle_for=10)], [jobs(1)])
+JOB = {"Owner": "alice", "AcctGroup": "group_physics.cms", "AutoClusterId": 7}
+PRICED = replace(SMALL, price=2.0)
+
+
+def look_at(seen: World, past: Memory | None = None, caps: Mapping[str, int] | None = None, **scaling: Any) -> Look:
+    known = past or Memory()
+    return Look(seen, known, plan(seen, known, settings(**scaling)), caps or {})
+
+
+def told(seen: Look, shape: Shape | None = None, **changed: Any) -> list[str]:
+    """What a job of alice's at schedd `one` is told."""
+    return waiting_lines("one", {**JOB, **changed}, shape or seen.world.demand.shapes[0], seen)
+
+
+def group(owner: str, jobs: int = 3, **more: Any) -> dict[str, Any]:
+    requests = {"RequestCpus": 1, "RequestMemory": 100, "RequestDisk": 100, "Text": {}}
+    return {**requests, "JobCount": jobs, "Owner": owner, **more}
+
+
+def test_a_job_with_room_waits_for_nothing_that_we_know_of() -> None:
+    assert told(look_at(ROOM)) == [NOTHING]
+
+
+CAPS = {"bob": 0, "group_biology": 0, "alice": 1, "group_physics": 1}
+
+
+@pytest.mark.parametrize(
+    ("waiting", "name"),
+    [
+        (group("bob"), ""),
+        (group("bob", AcctGroup="group_biology"), ""),
+        (group("alice"), "alice"),
+        (group("carol", AcctGroup="group_physics.cms"), "group_physics"),
+    ],
+)
+def test_a_cap_is_told_to_those_whom_it_caps(waiting: dict[str, Any], name: str) -> None:
+    demand = read_served({"one": [waiting]}, Served(CAPS))
+    assert [part.code for part in demand.unserved] == ["capped"]
+    seen = look_at(replace(ROOM, demand=replace(ROOM.demand, unserved=demand.unserved)), caps=CAPS)
+    said = told(seen)
+    assert said == [NOTHING] if not name else f" of {name}, of whom 1 jobs count" in said[0]
+
+
+def test_what_the_negotiator_has_not_asked_for_is_told_of_such_a_job_alone() -> None:
+    demand = read_served({"one": [group("bob", Negotiated=False)]}, Served({}, negotiated_only=True))
+    seen = look_at(replace(ROOM, demand=replace(ROOM.demand, unserved=demand.unserved)))
+    assert told(seen) == [NOTHING]
+    assert "[not-negotiated]" in told(seen, AutoClusterId=None)[0]
+
+
+@pytest.mark.parametrize(
+    ("strange", "concerned"),
+    [
+        (group("bob", RequestMemory="much"), False),
+        (group("alice", RequestMemory="much"), False),
+        ({"JobCount": 2, "Unreadable": "bob"}, False),
+        ({"JobCount": 2, "Unreadable": "alice"}, True),
+    ],
+)
+def test_requests_of_others_that_come_to_no_number_hold_nobody_back(strange: dict[str, Any], concerned: bool) -> None:
+    """Where one of an owner's jobs cannot be read, none of them counts."""
+    unreadable = read_demand({"one": [strange]}).unreadable
+    assert len(unreadable) == 1
+    said = told(look_at(replace(ROOM, demand=replace(ROOM.demand, unreadable=unreadable))))
+    assert ("[unreadable-request]" in said[0]) == concerned
+    assert (said == [NOTHING]) != concerned
+
+
+@pytest.mark.parametrize(("schedd", "concerned"), [("one", True), ("two", False)])
+def test_a_silent_schedd_is_told_of_its_own_jobs(schedd: str, concerned: bool) -> None:
+    silent = read_demand({schedd: Unanswered("frozen")}).silent
+    said = told(look_at(replace(ROOM, demand=replace(ROOM.demand, silent=silent))))
+    assert said == [
+        "schedd one: frozen; its jobs are not known, so nothing is retired [schedd-silent]" if concerned else NOTHING
+    ]
+
+
+def test_a_silent_cloud_is_told_for_who_knows_what_fits_there() -> None:
+    seen = replace(ROOM, clouds=(*ROOM.clouds, CloudView("there", fault="no answer")))
+    assert told(look_at(seen)) == ["cloud there: no answer; its nodes are left alone [cloud-silent]"]
+
+
+@pytest.mark.parametrize(
+    ("flavor", "concerned"),
+    [
+        (LARGE, True),
+        (replace(LARGE, resources=Resources(1, 50, 50)), False),
+        (replace(LARGE, ilk=2), False),
+        (replace(LARGE, ilk=3), True),
+    ],
+    ids=["fits", "too-small", "does-not-run", "may-run"],
+)
+def test_failed_boots_are_told_of_flavors_on_which_the_job_could_run(flavor: Flavor, concerned: bool) -> None:
+    shape = replace(jobs(1), runs_on=frozenset({1}), tries=frozenset({3}))
+    there = [slot("n1", idle_for=10, ilk=1)]
+    seen = world([server("n1")], there, [shape], flavors=[replace(SMALL, ilk=1), flavor])
+    said = told(look_at(seen, failed(flavor, 1)))
+    assert ("[boots-fail]" in said[0]) == concerned
+    assert (said == [NOTHING]) != concerned
+
+
+def failed(flavor: Flavor, times: int) -> Memory:
+    """So many boots of it have failed just now."""
+    key = keys_of(flavor)[0]
+    return Memory(boots={key: Boots(key, failures=times, rounds=1, failed_at=NOW - 1, why="no network")})
+
+
+def test_that_amounts_alone_decide_is_told_where_they_do() -> None:
+    seen = look_at(replace(ROOM, unmatched="the child died"))
+    assert "[not-matched]" in told(seen)[0]
+    assert told(seen, replace(jobs(1), runs_on=frozenset({1}))) == [NOTHING]
+
+
+def test_what_holds_back_another_shape_is_not_told() -> None:
+    seen = look_at(world(shapes=[jobs(1), jobs(1, cpus=99)]))
+    assert "[no-flavor-fits]" in told(seen, jobs(1, cpus=99))[0]
+    assert [line.rpartition(" ")[2] for line in told(seen, jobs(1))] == ["[demand]"]
+
+
+BOUND: dict[str, tuple[World, Memory, dict[str, Any], str, str]] = {
+    "quota": (
+        world(shapes=[jobs(3)], room=Room(instances=0)),
+        *(Memory(), {}),
+        *("the quota of here allows none that fits", "quota"),
+    ),
+    "limit of ours in a cloud": (
+        world(shapes=[jobs(3)], room=Room(instances=0, bound="limits.nodes")),
+        *(Memory(), {}),
+        *("limits.nodes of here allows none that fits", "quota"),
+    ),
+    "budget an hour": (
+        world(shapes=[jobs(3)], flavors=[PRICED]),
+        *(Memory(), {"cost_per_hour": 1.5}),
+        *("cost_per_hour is 1.5; all nodes cost 0 an hour, and one more here/small costs 2", "cost-per-hour"),
+    ),
+    "budget of the month": (
+        world(shapes=[jobs(3)], flavors=[PRICED]),
+        *(Memory(), {"cost_per_month": 1.5}),
+        *("cost_per_month is 1.5; nodes have cost 0.00 in this month", "cost-per-month"),
+    ),
+    "breaker": (
+        world(shapes=[jobs(3)], flavors=[SMALL]),
+        *(failed(SMALL, 3), {}),
+        *("boots have failed wherever one could be made", "boots-fail"),
+    ),
+    "most nodes": (
+        world(shapes=[jobs(3)]),
+        *(Memory(), {"nodes_max": 0}),
+        *("nodes_max 0 is reached", "nodes-max"),
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BOUND)
+def test_the_limit_that_holds_a_job_back_is_named(case: str) -> None:
+    seen, past, scaling, text, code = BOUND[case]
+    look = look_at(seen, past, **scaling)
+    assert any(text in line and line.endswith(f"[{code}]") for line in told(look)), told(look)
+    assert any(text in line and line.endswith(f"[{code}]") for line in unserved_lines(look))
+
+
+def test_the_breaker_says_why_boots_failed_and_when_one_is_tried_again() -> None:
+    said = told(look_at(world(shapes=[jobs(3)], flavors=[SMALL]), failed(SMALL, 3)))
+    assert any(
+        "3 boots or creations in a row have failed, the last: no network; one node tried in" in line for line in said
+    )
+
+
+def test_jobs_for_which_a_node_boots_are_listed_as_being_served() -> None:
+    seen = world([server("n1")], shapes=[jobs(1), jobs(1, cpus=99)])
+    both = unserved_lines(look_at(seen, memory(remembered("n1", age=100))))
+    apart = both.index("being served:")
+    assert [line.rpartition(" ")[2] for line in both if line.endswith("]")] == ["[no-flavor-fits]", "[waits-for-boot]"]
+    assert "[waits-for-boot]" in both[apart + 1]
+    alone = unserved_lines(look_at(world([server("n1")], shapes=[jobs(1)]), memory(remembered("n1", age=100))))
+    assert "every job has room, a node that boots" in alone[1]
+    assert alone[3] == "being served:"
+    assert "being served:" not in unserved_lines(look_at(ROOM))
