@@ -43,7 +43,7 @@ SERVED = {"waits-for-boot"}
 # What fails, and on which slots.
 Slots = Sequence[tuple[tuple[str, ...], list[str]]]
 
-# HTCondor's numbers of the universes that a startd runs (schedds.IDLE).
+# HTCondor's numbers of the universes that a startd runs (schedds.FOR_STARTDS).
 UNIVERSES = {5, 10, 11, 13}
 
 
