@@ -23,7 +23,7 @@ from ehoslite.clouds.promises import promises_of
 from ehoslite.clouds.quotas import room_of
 from ehoslite.clouds.recipe import made_of, recipe_of
 from ehoslite.clouds.request import NO_TAGS, TAGS_SINCE, Request
-from ehoslite.errors import ActionFailed, BadRequest, CloudFault, CloudUnreachable, Gone, Unclear
+from ehoslite.errors import BadRequest, CloudFault, CloudUnreachable, Gone, Unclear
 from ehoslite.model import Flavor, Leftover, Room, Server, VmState
 from ehoslite.resources import Resources
 from ehoslite.settings import OpenStackCloudSettings
@@ -216,7 +216,7 @@ class OpenStack:
         """Make the server, once. A reply that got lost is looked up by tag; what is found is ours."""
         data = base64.b64encode(user_data.encode()).decode()
         if len(data) > LONGEST_USER_DATA:
-            raise ActionFailed(f"the user data is too long: {len(data)} of {LONGEST_USER_DATA} characters in base64")
+            raise BadRequest(f"the user data is too long: {len(data)} of {LONGEST_USER_DATA} characters in base64")
         try:
             with self._making_sense():
                 body = self.request(node, flavor, data)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from ehoslite.clouds.request import Request
-from ehoslite.errors import ActionFailed, BadRequest, CloudUnreachable, Unclear
+from ehoslite.errors import BadRequest, CloudUnreachable, Unclear
 from lab.jobs import wait_until
 from lab.openstack import OpenStackLab
 from lab.openstack.faults import Fault
@@ -242,6 +242,6 @@ def test_a_refused_creation_does_not_quote_the_user_data(
 
 
 def test_too_long_user_data_is_never_sent(bare: OpenStackLab, node: str) -> None:
-    with pytest.raises(ActionFailed, match="too long"):
+    with pytest.raises(BadRequest, match="too long"):
         open_directly(bare).create(node, TINY, "x" * 50_000)
     assert not servers_per_node(bare)[node]
