@@ -187,7 +187,7 @@ class ScalingSettings:
     )
     intent_timeout: Seconds = option(
         "a node that was intended, or that boots, and that no listing shows for so long is not there; five times as "
-        "long where the cloud's reply was lost",
+        "long where the cloud's reply was lost or the pass has died",
         Seconds(MINUTE),
         at_least=0,
     )
