@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import random
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -159,11 +160,6 @@ def shapes() -> list[dict[str, str]]:
         ),
         *({**plain, **lines} for lines in REQUESTS),
     ]
-
-
-def wish(requirements: str) -> dict[str, str]:
-    """The attribute of the job that some Requirements refer to."""
-    return {"my.Wish": '"south"'} if "Wish" in requirements else {}
 
 
 NAMES = [f"{cloud}/{size['name']}" for cloud, sizes in FLAVORS.items() for size in sizes]
@@ -337,6 +333,8 @@ def test_our_verdict_and_what_the_pool_does_agree_in_every_cell(make_stand: Make
         wrong = {source: disagreements(cells, real) for source, cells in told.items()}
         assert wrong == {"built": [], "learned": [], "slots": []}, json.dumps(wrong, indent=1)
         assert "try" not in told["learned"].values()
+        # Trials agree with anything: with many more of them this test would compare nothing.
+        assert Counter(told["built"].values())["try"] <= 189, "of 912 cells"
         assert 100 < len(real) < 500, "both answers are frequent"
 
 
