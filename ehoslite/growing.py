@@ -89,16 +89,26 @@ def report_unfit(draft: Draft, shape: Shape, count: int, flavors: Sequence[Flavo
         return
     large = policies.fitting_flavors(shape.request, flavors)
     if large and shape.misfits:
-        whys = {misfit.flavor: " && ".join(misfit.clauses) for misfit in shape.misfits}
-        failing = [f"{name}: {whys.get(name, '?')}" for name in (f"{one.cloud}/{one.name}" for one in large)]
-        more = f" and {len(failing) - SHOWN} more" if len(failing) > SHOWN else ""
-        text = f"{what}: on every flavor that is large enough its Requirements fail: {'; '.join(failing[:SHOWN])}{more}"
-        draft.hold(shape, "requirements-fail", text)
+        report_misfits(draft, shape, what, [f"{one.cloud}/{one.name}" for one in large])
         return
     nearest = min(flavors, key=lambda flavor: (len(flavor.resources.lacking(shape.request)), flavor.name))
     short = ", ".join(nearest.resources.lacking(shape.request))
     text = f"{what}: no flavor is large enough; {nearest.cloud}/{nearest.name} has {nearest.resources}, too few {short}"
     draft.hold(shape, "no-flavor-fits", text)
+
+
+def report_misfits(draft: Draft, shape: Shape, what: str, large: Sequence[str]) -> None:
+    """What fails on these flavors; or that it is not known though a node is there, so that another would not tell."""
+    misfits = {misfit.flavor: misfit for misfit in shape.misfits if misfit.flavor in large}
+    failing = [f"{name}: {' && '.join(misfits[name].clauses) if name in misfits else '?'}" for name in large]
+    more = f" and {len(failing) - SHOWN} more" if len(failing) > SHOWN else ""
+    told = f"{'; '.join(failing[:SHOWN])}{more}"
+    if all(misfit.surely for misfit in misfits.values()):
+        text = f"{what}: on every flavor that is large enough its Requirements fail: {told}"
+        draft.hold(shape, "requirements-fail", text)
+    else:
+        text = f"{what}: a node is there that does not tell whether they run on such a one, nor would another: {told}"
+        draft.hold(shape, "not-told", text)
 
 
 def report_limit(draft: Draft, subject: str | Shape, what: str, fitting: Sequence[Flavor]) -> None:

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field, replace
 
 from ehoslite.booting import keys_of
 from ehoslite.memory import Memory
-from ehoslite.model import CloudView, Flavor, Shape, Slot, World
+from ehoslite.model import CloudView, Flavor, Server, Shape, Slot, World
 from ehoslite.resources import Resources
-from ehoslite.samples import Misfit, Sample
+from ehoslite.samples import Misfit, Sample, made_alike
 
 # Names in an expression that stand for an attribute of the other ad: those of functions and behind MY are none.
 REFERENCE = re.compile(r"(?<![\w.])(?:TARGET\.)?([A-Za-z_]\w*)(?!\w)(?!\s*[(.])", re.IGNORECASE)
@@ -36,18 +36,21 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """An ad to learn from: of this slot of this node, for the flavor whose boots have this key."""
+    """An ad to learn from: of this slot of this node, for the flavor whose boots have this key; `made_of` as in
+    Server."""
 
     key: str
     slot: str
     node: str
     exact: bool
+    made_of: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Matching:
     """What is to be matched: shapes as ClassAds, flavors with what is known of their nodes, and which nodes could teach
-    more. `asked` are the attributes that the slots' START refer to; `patience` is in seconds."""
+    more. `asked` are the attributes that the slots' START refer to; `patience` is in seconds. `told` are the keys of
+    the flavors that are not tried out: a node like the next one is there to ask."""
 
     shapes: tuple[str, ...]
     flavors: tuple[Flavor, ...]
@@ -56,6 +59,7 @@ class Matching:
     asked: tuple[str, ...] = ()
     patience: float = 5.0
     now: float = 0.0
+    told: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +80,7 @@ def what_to_match(world: World, memory: Memory) -> Matching | None:
     known = (memory.samples.get(one.key) for one in wanted)
     if not shapes and all(sample is not None and world.now - sample.at < LEARN_EVERY for sample in known):
         return None
-    return Matching(shapes, offered(world), memory.samples, wanted, now=world.now)
+    return Matching(shapes, offered(world), memory.samples, wanted, now=world.now, told=what_is_told(world, memory))
 
 
 def what_starts_ask(clouds: Iterable[CloudView], memory: Memory) -> set[str]:
@@ -107,16 +111,32 @@ def what_to_learn(world: World, memory: Memory) -> tuple[Wanted, ...]:
     best: dict[str, tuple[bool, float, Wanted]] = {}
     for server in (server for cloud in world.clouds for server in cloud.servers):
         flavor = flavors.get((server.cloud, server.flavor))
-        seen = memory.nodes.get(server.node) or memory.intents.get(server.node)
         if flavor is None or server.node not in slots:
             continue
-        key, exact = keys_of(flavor)[0], seen is not None and seen.recipe == flavor.recipe
-        if not exact and key in memory.samples and memory.samples[key].exact:
+        key, exact = keys_of(flavor)[0], is_of_today(server, flavor, memory)
+        if not exact and key in memory.samples and memory.samples[key].tells_of(flavor.made_of):
             continue
-        found = (exact, server.created, Wanted(key, slots[server.node].name, server.node, exact))
+        found = (exact, server.created, Wanted(key, slots[server.node].name, server.node, exact, server.made_of))
         if key not in best or found[:2] > best[key][:2]:
             best[key] = found
     return tuple(best[key][2] for key in sorted(best))
+
+
+def what_is_told(world: World, memory: Memory) -> frozenset[str]:
+    """The keys of the flavors of which a node like the next one is in the pool and stays. What its ad does not tell (it
+    takes no jobs yet, say) no further one would: trials would follow each other for as long as the job waits."""
+    leaving = {slot.node for slot in world.slots if slot.draining or slot.state == "Drained"}
+    there = {slot.node for slot in world.slots} - leaving
+    flavors = {(flavor.cloud, flavor.name): flavor for flavor in offered(world)}
+    servers = (server for cloud in world.clouds for server in cloud.servers if server.node in there)
+    found = ((flavors.get((server.cloud, server.flavor)), server) for server in servers)
+    return frozenset(keys_of(one)[0] for one, server in found if one and is_of_today(server, one, memory))
+
+
+def is_of_today(server: Server, flavor: Flavor, memory: Memory) -> bool:
+    """Whether a server is certainly what the next one of its flavor will be, as far as the cloud tells its image."""
+    seen = memory.nodes.get(server.node) or memory.intents.get(server.node)
+    return seen is not None and seen.recipe == flavor.recipe and made_alike(server.made_of, flavor.made_of)
 
 
 def with_matches(world: World, asked: Matching, matched: Matched) -> World:
@@ -154,7 +174,7 @@ def with_learned_sizes(clouds: tuple[CloudView, ...], samples: Mapping[str, Samp
 def with_learned_size(flavor: Flavor, samples: Mapping[str, Sample]) -> Flavor:
     """The flavor with what a startd on it really offers; quotas count what they counted before."""
     sample = samples.get(keys_of(flavor)[0])
-    if sample is None or not sample.exact or sample.cpus <= 0:
+    if sample is None or not sample.tells_of(flavor.made_of) or sample.cpus <= 0:
         return flavor
     size = Resources(sample.cpus, sample.memory, sample.disk, sample.gpus)
     return replace(flavor, resources=size, quota_memory=flavor.counted_memory, quota_cpus=flavor.counted_cpus)
@@ -171,7 +191,7 @@ def _with_verdicts(
         if verdict.runs:
             runs.add(ilk)
             continue
-        if not verdict.surely:
+        if not verdict.surely and keys_of(flavor)[0] not in asked.told:
             tries.add(ilk)
         misfits.append(Misfit(f"{flavor.cloud}/{flavor.name}", verdict.clauses, verdict.surely))
     return replace(shape, runs_on=frozenset(runs), tries=frozenset(tries), misfits=tuple(misfits))

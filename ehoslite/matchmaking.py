@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from ehoslite.matching import Matched, Matching, Verdict, Wanted
@@ -12,7 +13,15 @@ from ehoslite.model import Flavor
 from ehoslite.questions import query_ads
 from ehoslite.samples import Sample
 from ehoslite.verdicts import Job, judge_offer, match_slots, parse_ad
-from ehoslite.wouldbe import LONGEST_SAMPLE, build_offer, keep_static, read_attributes, write_attributes
+from ehoslite.wouldbe import (
+    LONGEST_ASKED,
+    LONGEST_SAMPLE,
+    build_offer,
+    keep_static,
+    read_attributes,
+    shorten,
+    write_attributes,
+)
 
 
 def match(collector: Any, matching: Matching) -> Matched:
@@ -20,10 +29,12 @@ def match(collector: Any, matching: Matching) -> Matched:
     until = time.monotonic() + matching.patience
     learned = learn(collector, matching)
     jobs = {number: Job(read_attributes(shape)) for number, shape in enumerate(matching.shapes)}
+    asked = {name for job in jobs.values() for name in job.asks}
     slots = match_slots(jobs, _ask_slots(collector, jobs, matching.asked), matching.asked) if jobs else {}
     samples = {**matching.samples, **{sample.key: sample for sample in learned}}
     verdicts = judge_flavors(list(jobs.values()), matching.flavors, samples, matching.now, until)
-    return Matched(slots, verdicts, learned, min((len(one) for one in verdicts), default=len(jobs)))
+    kept = tuple(short for sample in learned if (short := _shorten(sample, asked)))
+    return Matched(slots, verdicts, kept, min((len(one) for one in verdicts), default=len(jobs)))
 
 
 def explain(collector: Any, shape: str) -> list[tuple[tuple[str, ...], list[str]]]:
@@ -46,15 +57,14 @@ def _ask_slots(collector: Any, jobs: Mapping[int, Job], asked: Sequence[str]) ->
 
 
 def learn(collector: Any, matching: Matching) -> tuple[Sample, ...]:
-    """What the wanted slots advertise, without what passes."""
+    """What the wanted slots advertise, without what passes; of any length."""
     import classad2
 
     if not matching.wanted:
         return ()
     names = ", ".join(classad2.quote(wanted.slot) for wanted in matching.wanted)
     ads = {str(ad["Name"]): ad for ad in query_ads(collector, f"member(Name, {{{names}}})", [])[0]}
-    samples = [_sample(wanted, ads[wanted.slot], matching.now) for wanted in matching.wanted if wanted.slot in ads]
-    return tuple(sample for sample in samples if len(sample.ad) <= LONGEST_SAMPLE)
+    return tuple(_sample(wanted, ads[wanted.slot], matching.now) for wanted in matching.wanted if wanted.slot in ads)
 
 
 def _sample(wanted: Wanted, ad: Any, now: float) -> Sample:
@@ -64,7 +74,15 @@ def _sample(wanted: Wanted, ad: Any, now: float) -> Sample:
     if partitionable and ad.get("TotalSlots") == 1 + int(ad.get("NumDynamicSlots") or 0):
         names = ("cpus", "memory", "disk", "gpus")
         size = {name: float(ad.get(f"TotalSlot{name}") or 0) for name in names}
-    return Sample(wanted.key, now, write_attributes(kept), wanted.exact, **size)
+    return Sample(wanted.key, now, write_attributes(kept), wanted.exact, made_of=wanted.made_of, **size)
+
+
+def _shorten(sample: Sample, asked: Collection[str]) -> Sample | None:
+    """What is remembered of it, for passes that find no such node; None of an ad with too many attributes to tell."""
+    if len(sample.ad) <= LONGEST_SAMPLE:
+        return sample
+    ad = write_attributes(shorten(read_attributes(sample.ad), asked))
+    return replace(sample, ad=ad) if len(ad) <= LONGEST_SAMPLE + LONGEST_ASKED else None
 
 
 def judge_flavors(
@@ -73,12 +91,14 @@ def judge_flavors(
     """The verdicts on each flavor, in the order of the shapes; those that time did not suffice for are left out."""
     offers = [build_offer(flavor, samples, assume(), now) for flavor in flavors]
     ads = [parse_ad(offer.ad) for offer in offers]
+    asked = {name for job in jobs for name in job.asks}
+    certain = [offer.certain_for(asked) for offer in offers]
     verdicts: list[list[Verdict]] = [[] for _ in flavors]
     for job in jobs:
         if time.monotonic() > until:
             break
-        for place, (offer, ad) in enumerate(zip(offers, ads, strict=True)):
-            verdicts[place].append(judge_offer(job.ad, ad, offer.certain))
+        for place, (ad, known) in enumerate(zip(ads, certain, strict=True)):
+            verdicts[place].append(judge_offer(job.ad, ad, known))
     return tuple(tuple(one) for one in verdicts)
 
 

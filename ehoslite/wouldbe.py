@@ -7,7 +7,7 @@ size and what the template promises: what is missing there is not known, rather 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from ehoslite.booting import keys_of
@@ -53,19 +53,33 @@ BREAK = re.compile(r"\s*[\r\n]\s*")
 
 AMOUNTS = ("Cpus", "Memory", "Disk", "GPUs")
 
-# No ad of a startd comes near it; the state file must not grow with one that does.
-LONGEST_SAMPLE = 20_000
+# Few ads of startds come near it. Of a longer one the longest attributes are not kept, and of those that jobs ask for
+# no more than the second: the state file must not grow with them.
+LONGEST_SAMPLE, LONGEST_ASKED = 20_000, 200_000
+# What stands for an attribute that is there and not kept: nothing but that can be said of it.
+LEFT_OUT = "error"
+WORD = re.compile(r"[A-Za-z_]\w*")
+TEXT = re.compile(r'"(?:\\.|[^"\\])*"')
 # A sample so old says no more for certain what is missing.
 SURE_FOR = 86400.0
 
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """A would-be slot: its attributes as expressions, and which are `certain`; None: all are, and no others come."""
+    """A would-be slot: its attributes as expressions, and which are `certain`; None: all are, and no others come, but
+    for what was `left_out`."""
 
     flavor: str
     ad: Mapping[str, str]
     certain: frozenset[str] | None = None
+    left_out: frozenset[str] = frozenset()
+
+    def certain_for(self, asked: Collection[str]) -> frozenset[str] | None:
+        """The same where attributes of these names are asked for (in lower case), without what was left out."""
+        if not self.left_out:
+            return self.certain
+        every = {*asked, *(name.lower() for name in self.ad)}.union(*(words(text) for text in self.ad.values()))
+        return (frozenset(every) if self.certain is None else self.certain) - self.left_out
 
 
 def build_offer(flavor: Flavor, samples: Mapping[str, Sample], assumed: Mapping[str, str], now: float) -> Offer:
@@ -76,13 +90,23 @@ def build_offer(flavor: Flavor, samples: Mapping[str, Sample], assumed: Mapping[
     certain = frozenset(one.lower() for one in (*sure, *AMOUNTS))
     if own in samples:
         learned = NAMED | read_attributes(samples[own].ad) | of_flavor(flavor)
-        exact = samples[own].exact and now - samples[own].at <= SURE_FOR
-        return Offer(name, learned, None if exact else certain)
+        if not samples[own].tells_of(flavor.made_of):
+            return of_another_making(name, flavor, learned)
+        fresh = now - samples[own].at <= SURE_FOR
+        return Offer(name, learned, None if fresh else certain, left_out(learned))
     sibling = next((samples[key] for key in sorted(samples) if is_sibling(key, flavor)), None)
     seen = read_attributes(sibling.ad) if sibling else assumed
     ad = NAMED | {"Start": "true", "Requirements": "START && WithinResourceLimits"}
     ad |= {name: text for name, text in seen.items() if not is_size(name)} | {"WithinResourceLimits": WITHIN_LIMITS}
     return Offer(name, ad | sure, certain)
+
+
+def of_another_making(name: str, flavor: Flavor, learned: Mapping[str, str]) -> Offer:
+    """What a new node would send where a node of another image, template or option has been seen. What today's template
+    promises is certain; how large its startd finds itself, and whether it sees its GPUs, another image may change."""
+    sure = dict(flavor.promises) | of_flavor(flavor)
+    ad = {**learned, **sure}
+    return Offer(name, ad, frozenset(one.lower() for one in sure), left_out(ad))
 
 
 def is_sibling(key: str, flavor: Flavor) -> bool:
@@ -125,11 +149,75 @@ def of_flavor(flavor: Flavor) -> dict[str, str]:
 def keep_static(attributes: Iterable[tuple[str, str]], node: str, partitionable: bool) -> dict[str, str]:
     """What of a slot's ad the next node of its flavor will send too: without what passes, with all of its room free."""
     other = f"{node.rpartition('-')[0]}-00000000"  # no node has this name, and it looks like one
-    kept = {name: text.replace(node, other) if node else text for name, text in attributes if not PASSING.match(name)}
-    known = {name.lower(): text for name, text in kept.items()}
-    if partitionable:
-        kept |= {name: known[f"totalslot{name.lower()}"] for name in AMOUNTS if f"totalslot{name.lower()}" in known}
+    seen = {name: text.replace(node, other) if node else text for name, text in attributes}
+    kept = {name: text for name, text in seen.items() if not PASSING.match(name)}
+    return kept | all_free({name.lower(): (name, text) for name, text in seen.items()}) if partitionable else kept
+
+
+def all_free(seen: Mapping[str, tuple[str, str]]) -> dict[str, str]:
+    """What a partitionable slot (names and expressions by names in lower case) has to offer while no job is there: of
+    each resource all, and of those that have ids (GPUs) a list of all."""
+    free = {}
+    machine = seen.get("machineresources", ("", ""))[1]
+    for name in dict.fromkeys(one.lower() for one in (*AMOUNTS, *WORD.findall(machine))):
+        own, available = seen.get(name, ("", ""))[0], seen.get(f"available{name}", ("", ""))[0]
+        whole = seen.get(f"totalslot{name}") or seen.get(f"total{name}")
+        if whole:
+            free[own or whole[0].removeprefix("TotalSlot").removeprefix("Total")] = whole[1]
+        if available:
+            free[available] = all_ids(available.removeprefix("Available"), seen)
+    return free
+
+
+def all_ids(resource: str, seen: Mapping[str, tuple[str, str]]) -> str:
+    """The list of the attributes that describe what there is of this resource, as a startd without jobs writes it:
+    AssignedGPUs has the ids of all, whoever uses them now, and of some that are out of order (HTCondor's
+    MachAttributes::publish_slot_dynamic)."""
+    assigned, offline = (
+        re.split(r"[\s,]+", seen.get(f"{kind}{resource.lower()}", ("", ""))[1].strip('"'))
+        for kind in ("assigned", "offline")
+    )
+    if not any(assigned):
+        return LEFT_OUT
+    names = (re.sub(r"\W+", "_", f"{resource}_{one}") for one in assigned if one and one not in offline)
+    return f"{{ {', '.join(names)} }}"
+
+
+def shorten(attributes: Mapping[str, str], asked: Collection[str]) -> dict[str, str]:
+    """The attributes, without the longest of those that are asked for (in lower case), and of the others, where they
+    are too long together. Of what goes it is kept that it is there: that it is missing must not look certain."""
+    needed, kept = asked_through(attributes, asked), dict(attributes)
+    for is_needed, longest in ((False, LONGEST_SAMPLE), (True, LONGEST_ASKED)):
+        part = {name: text for name, text in attributes.items() if (name.lower() in needed) == is_needed}
+        length = len(write_attributes(part))
+        for name in sorted(part, key=lambda name: (-len(attributes[name]), name)):
+            if length <= longest:
+                break
+            length -= len(attributes[name]) - len(LEFT_OUT)
+            kept[name] = LEFT_OUT
     return kept
+
+
+def asked_through(attributes: Mapping[str, str], asked: Collection[str]) -> set[str]:
+    """What is asked for, by jobs and by the slot itself (its Requirements), and what that is made of; in lower case."""
+    texts, found = {name.lower(): text for name, text in attributes.items()}, {*asked, "requirements"}
+    while more := set().union(*(words(texts[name]) for name in found if name in texts)) - found:
+        found |= more
+    return found
+
+
+def left_out(ad: Mapping[str, str]) -> frozenset[str]:
+    """The attributes of an ad that were not kept, and those that are made of them; in lower case."""
+    found = {name.lower() for name, text in ad.items() if text == LEFT_OUT}
+    uses = {name.lower(): words(text) for name, text in ad.items()} if found else {}
+    while more := {name for name, used in uses.items() if used & found} - found:
+        found |= more
+    return frozenset(found)
+
+
+def words(text: str) -> set[str]:
+    """The names in an expression, in lower case."""
+    return {word.lower() for word in WORD.findall(TEXT.sub("", text))}
 
 
 def write_attributes(attributes: Mapping[str, str]) -> str:

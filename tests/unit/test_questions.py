@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
@@ -11,16 +12,20 @@ htcondor2 = pytest.importorskip("htcondor2")
 classad2 = pytest.importorskip("classad2")
 
 from ehoslite.ads import read_slots  # noqa: E402
-from ehoslite.matching import Matching, Wanted  # noqa: E402
+from ehoslite.booting import keys_of  # noqa: E402
+from ehoslite.matching import Matching, Verdict, Wanted  # noqa: E402
 from ehoslite.matchmaking import explain, match  # noqa: E402
+from ehoslite.model import Flavor  # noqa: E402
 from ehoslite.questions import query_slots  # noqa: E402
+from ehoslite.resources import Resources  # noqa: E402
+from ehoslite.wouldbe import LEFT_OUT, read_attributes  # noqa: E402
 
 
 class FakeCollector:
     """Has slots of these names. `bad` ones spoil every answer that holds more than their names; after `lives` queries
     it answers nothing any more."""
 
-    def __init__(self, names: Sequence[str], bad: Sequence[str] = (), lives: int = 1000, **more: str) -> None:
+    def __init__(self, names: Sequence[str], bad: Sequence[str] = (), lives: int = 1000, **more: Any) -> None:
         self.names, self.bad, self.lives, self.more = names, bad, lives, more
         self.asked = 0
 
@@ -68,6 +73,27 @@ def test_an_ad_that_cannot_be_read_teaches_nothing_and_stops_no_lesson() -> None
     wanted = tuple(Wanted(name, name, "", exact=True) for name in NAMES[:3])
     learned = match(FakeCollector(NAMES, NAMES[1:2]), Matching((), (), {}, wanted)).samples
     assert [sample.key for sample in learned] == [NAMES[0], NAMES[2]]
+
+
+def test_a_long_ad_is_judged_whole_and_remembered_short() -> None:
+    """Else nothing would be learned of it, and one node after the other be made to ask."""
+    long: dict[str, Any] = {"Software": "root," * 5000, "Start": "true", "PartitionableSlot": True}
+    long |= {"Requirements": classad2.ExprTree("true"), "Notes": "x" * 30_000}
+    requirements = 'Requirements = stringListMember("root", TARGET.Software)'
+    flavor = Flavor("here", "small", Resources(1, 1000, 10_000), recipe="today")
+    wanted = (Wanted(keys_of(flavor)[0], NAMES[0], "", exact=True, made_of="image A"),)
+    for shapes, left_out in (((requirements,), {"Notes"}), ((), {"Notes", "Software"})):
+        matched = match(FakeCollector(NAMES[:1], **long), Matching(shapes, (flavor,), {}, wanted))
+        (sample,) = matched.samples
+        assert (sample.exact, sample.made_of) == (True, "image A")
+        assert {name for name, text in read_attributes(sample.ad).items() if text == LEFT_OUT} == left_out
+        assert all(verdicts == (Verdict(True),) for verdicts in matched.flavors if shapes)
+
+
+def test_an_ad_of_too_many_attributes_is_not_remembered() -> None:
+    many: dict[str, Any] = {f"Attribute{number}": "" for number in range(20_000)}
+    matched = match(FakeCollector(NAMES[:1], **many), Matching((), (), {}, (Wanted("x", NAMES[0], "", exact=True),)))
+    assert matched.samples == ()
 
 
 def test_a_slot_that_cannot_be_read_is_said_where_others_are_explained() -> None:

@@ -164,6 +164,12 @@ def test_older_file_is_read_without_what_is_unknown(path: Path, caplog: pytest.L
     assert caplog.messages == []
 
 
+def test_older_sample_is_of_an_unknown_making(path: Path) -> None:
+    write_tables(path, samples=[{"key": "here/small/r", "at": 5, "ad": "Cpus = 1", "exact": True, "cpus": 1}])
+    (sample,) = opened(path).memory().samples.values()
+    assert (sample.made_of, sample.tells_of("4d2f")) == ("", True)
+
+
 @pytest.mark.parametrize(
     "change",
     [{"first_seen": "5"}, {"first_seen": None}, {"first_seen": -1}, {"first_seen": float("nan")}, {"heard": 10**400},

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 pytest.importorskip("htcondor2")
@@ -11,7 +13,7 @@ from ehoslite.model import Flavor
 from ehoslite.resources import Resources
 from ehoslite.samples import Sample
 from ehoslite.verdicts import Job, judge_offer, match_slots, parse_ad, split_clauses
-from ehoslite.wouldbe import build_offer, keep_static, read_attributes, write_attributes
+from ehoslite.wouldbe import build_offer, write_attributes
 
 FLAVOR = Flavor("here", "small", Resources(4, 8000, 10**7), recipe="r")
 ASSUMED = {"Arch": '"X86_64"', "OpSys": '"LINUX"', "HasFileTransfer": "true"}
@@ -30,13 +32,20 @@ LEARNED = {
 OWN = "here/small/r"
 
 
-def judge(requirements: str, learned: dict[str, str] | None = None, exact: bool = True, **job: str) -> Verdict:
+def judge(
+    requirements: str,
+    learned: dict[str, str] | None = None,
+    exact: bool = True,
+    made_of: str = "",
+    flavor: Flavor = FLAVOR,
+    **job: str,
+) -> Verdict:
     """The verdict on a job of 1 cpu and the flavor, whose ad is learned, or built where there is none."""
-    samples = {OWN: Sample(OWN, 0.0, write_attributes(learned), exact)} if learned else {}
-    offer = build_offer(FLAVOR, samples, ASSUMED, 0.0)
+    samples = {OWN: Sample(OWN, 0.0, write_attributes(learned), exact, made_of=made_of)} if learned else {}
+    offer = build_offer(flavor, samples, ASSUMED, 0.0)
     requests = {"RequestCpus": "1", "RequestMemory": "100", "RequestDisk": "100"}
-    ad = parse_ad({**requests, "Requirements": requirements, **job})
-    return judge_offer(ad, parse_ad(offer.ad), offer.certain)
+    asking = Job({**requests, "Requirements": requirements, **job})
+    return judge_offer(asking.ad, parse_ad(offer.ad), offer.certain_for(asking.asks))
 
 
 RUNS = Verdict(True)
@@ -110,6 +119,25 @@ def test_a_sample_of_another_recipe_teaches_nothing_for_certain() -> None:
     assert judge("TARGET.OpSysMajorVer == 13", LEARNED, exact=False).surely is False
 
 
+NEWER = replace(FLAVOR, made_of="image B", promises=(("HasDocker", "true"), ("Site", '"north"')))
+
+
+@pytest.mark.parametrize(
+    "clause", ["TARGET.OpSysMajorVer == 13", "TARGET.HasSoftware", "TARGET.GPUs >= 1", "TARGET.Memory >= 7900"]
+)
+def test_what_an_older_image_has_not_the_newer_one_may_have(clause: str) -> None:
+    """GPUs are seen by the driver that the image has, and how much memory is left for jobs is its system's matter."""
+    assert judge(clause, LEARNED, made_of="image A", flavor=NEWER) == Verdict(False, (clause,), False)
+    assert judge(clause, LEARNED, made_of="image B", flavor=NEWER).surely
+    assert judge(clause, LEARNED, flavor=NEWER).surely, "of which image the sample is, is not known"
+
+
+def test_what_the_template_promises_is_certain_whatever_an_older_node_had() -> None:
+    assert judge('TARGET.Site == "north"', LEARNED, made_of="image A", flavor=NEWER) == RUNS
+    assert judge('TARGET.Site == "south"', LEARNED, made_of="image A", flavor=NEWER).surely
+    assert judge("TARGET.HasDocker", LEARNED | {"HasDocker": "false"}, exact=False, flavor=NEWER) == RUNS
+
+
 def test_start_is_asked_too() -> None:
     assert judge("true", LEARNED, Owner='"alice"') == RUNS
     verdict = judge("true", LEARNED, Owner='"mallory"')
@@ -161,36 +189,6 @@ def test_an_old_sample_is_no_more_certain() -> None:
     samples = {OWN: Sample(OWN, 0.0, write_attributes(LEARNED))}
     assert build_offer(FLAVOR, samples, ASSUMED, 86400.0).certain is None
     assert build_offer(FLAVOR, samples, ASSUMED, 86401.0).certain is not None
-
-
-# What of an ad is kept
-
-
-def test_what_passes_is_not_kept_and_all_room_is_free() -> None:
-    seen = {
-        "Cpus": "1",
-        "TotalSlotCpus": "4",
-        "Memory": "10",
-        "TotalSlotMemory": "7800",
-        "State": '"Unclaimed"',
-        "LoadAvg": "7.0",
-        "MyAddress": '"<127.0.0.1>"',
-        "LastHeardFrom": "5",
-        "HasDocker": "true",
-        "FileSystemDomain": '"ehos-lab-12345678.nodes.ehos"',
-    }
-    kept = keep_static(seen.items(), "ehos-lab-12345678", partitionable=True)
-    assert kept["Cpus"] == "4"
-    assert kept["Memory"] == "7800"
-    assert kept["HasDocker"] == "true"
-    assert kept["FileSystemDomain"] == '"ehos-lab-00000000.nodes.ehos"'
-    assert not {"State", "LoadAvg", "MyAddress", "LastHeardFrom"} & set(kept)
-
-
-def test_attributes_are_written_and_read() -> None:
-    assert read_attributes(write_attributes(LEARNED)) == LEARNED
-    assert read_attributes(write_attributes({"A": '{\n   1,\n   "x  y"\n}'})) == {"A": '{ 1, "x  y" }'}
-    assert read_attributes("x\n = 5\na b = 5\nA = { 1,\n") == {"A": "{ 1,"}
 
 
 # Clauses
