@@ -29,8 +29,9 @@ lint: $(READY)
 faults: $(READY)
 	$(BIN)/python -m faults all
 
+# BENCH=million: the queue of a million jobs, a quarter of an hour
 bench: $(READY)
-	$(BIN)/python -m bench
+	$(BIN)/python -m bench $(BENCH)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
