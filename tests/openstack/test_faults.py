@@ -274,9 +274,9 @@ def test_accepted_and_then_no_valid_host(make_openstack: MakeOpenStack, bare: Op
         assert stand.reconcile().verbs() == ["create", "create"]
         wait_until(lambda: list(stand.nodes().values()) == ["error"] * 2, 60, "Nova to give up")
         done = stand.reconcile()
-        deleted = [action["reason"]["text"] for action in done.data["actions"] if action["verb"] == "delete"]
-        assert len(deleted) == 2
-        assert all("No valid host" in text for text in deleted)
+        deleted = [action["reason"] for action in done.data["actions"] if action["verb"] == "delete"]
+        assert [reason["code"] for reason in deleted] == ["no-valid-host"] * 2
+        assert all("No valid host" in reason["text"] for reason in deleted)
         assert len(our_servers(stand, bare)) <= 2
     finally:
         bare.start_computes()
