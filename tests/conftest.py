@@ -22,10 +22,10 @@ hypothesis.settings.load_profile("house")
 
 MakeStand = Callable[..., Stand]
 
-# Folders whose tests share clouds that are brought up once: all of a folder runs in one worker. One long test of the
-# longer lane brings up clouds of its own in the worker of the other, so that neither is waited for at the end.
+# Folders whose tests share clouds that are brought up once: all of a folder runs in one worker. Some files of the
+# longer lane go to the worker of the other, which brings up clouds for them, too, so none is waited for at the end.
 TOGETHER = ("openstack", "openstack_stand")
-MOVED = {"tests/openstack/test_boundaries.py": "openstack_stand"}
+MOVED = {f"tests/openstack/test_{name}.py": "openstack_stand" for name in ("boundaries", "calls", "contract")}
 
 
 class Together(LoadScopeScheduling):  # type: ignore[misc]
