@@ -116,7 +116,7 @@ def forgetting(play: Play, boundary: Boundary) -> None:
         if server.node != play.runner:
             cloud.delete(server)
     play.kill(boundary, FRESH + play.patience)
-    play.calm(acting=1)
+    play.calm(acting=MOST - 1)  # each when its own ads are old enough
 
 
 def sweeping(play: Play, boundary: Boundary) -> None:
