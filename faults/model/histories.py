@@ -21,6 +21,7 @@ from ehoslite.settings import CondorSettings, LocalCloudSettings, RecordSettings
 from faults.model.breaking import Break, Effects, Killed, effects_of_the_state_file
 from faults.model.cloud import PretendCloud
 from faults.model.events import EVENTS
+from faults.model.laws import check_secrets
 from faults.model.pool import PretendPool
 from faults.model.things import NEVER, LawBroken
 from faults.model.world import POOL, World
@@ -117,6 +118,12 @@ class Play:
     def run_pass(self) -> Pass | None:
         """One real pass as reconcile.main makes it; None for one that ended early. Raises LawBroken."""
         self.passes += 1
+        done = self._run_or_end_early()
+        kept = self.state.read_text(errors="replace") if self.state.exists() else ""
+        check_secrets(kept, f"{report.as_data(done, self.settings, dry_run=False)}" if done else "")
+        return done
+
+    def _run_or_end_early(self) -> Pass | None:
         self.effects.dead, self.effects.at_work = False, True
         try:
             return self._run()

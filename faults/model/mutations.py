@@ -66,6 +66,16 @@ def _create_again(creation: Any, values: Mapping[str, str], hands: Hands) -> Out
     return CREATE_ONE(creation, values, hands) if done.fault == "unclear" else done
 
 
+def _keep_the_token(creation: Any, values: Mapping[str, str], hands: Hands) -> Outcome:
+    done = CREATE_ONE(creation, values, hands)
+    return replace(done, server=hands.pool.node_token(done.node))
+
+
+def _tell_the_token(creation: Any, values: Mapping[str, str], hands: Hands) -> Outcome:
+    done = CREATE_ONE(creation, values, hands)
+    return replace(done, error=done.error and f"{done.error}: {hands.pool.node_token(done.node)}")
+
+
 def _call_it_unmade(creation: Any, values: Mapping[str, str], hands: Hands) -> Outcome:
     done = CREATE_ONE(creation, values, hands)
     return replace(done, certain=done.certain or done.fault == "unclear")
@@ -186,6 +196,8 @@ MUTATIONS: dict[str, Mutation] = {
     "what differs is kept": _of(policies, "has_drifted", lambda *_: False, "drift", motif=motifs.another_image),
     "nothing is swept": _of(shrinking, "sweep_leftovers", _nothing, "orphan"),
     "what is in use is swept": _of(shrinking, "sweep_leftovers", _sweep_all, "cut off"),
+    "the state file keeps the token": _of(act, "_create_one", _keep_the_token, "secret"),
+    "an error quotes the token": _of(act, "_create_one", _tell_the_token, "secret", motif=motifs.late_creation),
     "an unusable state file is not set aside": _of(
         record, "_set_aside", _stumble, "crashed", motif=motifs.damaged_in_between
     ),

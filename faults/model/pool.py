@@ -16,11 +16,9 @@ from ehoslite.matching import Matched, Matching
 from ehoslite.model import Demand, Node, Slot
 from ehoslite.settings import CondorSettings
 from faults.model.breaking import Effects
-from faults.model.laws import check_drain, check_undrain
+from faults.model.laws import TOKEN, check_drain, check_undrain
 from faults.model.things import Machine
 from faults.model.world import World
-
-OLD_TOKEN = "a.b.c"  # noqa: S105 - as good as none
 
 
 class PretendPool(pool.Pool):
@@ -123,7 +121,7 @@ class PretendPool(pool.Pool):
 
     def node_token(self, node: str) -> str:
         """A token."""
-        return self.effects.around("pool.token", lambda: OLD_TOKEN + node)
+        return self.effects.around("pool.token", lambda: TOKEN + node)
 
     def domain(self) -> str:
         """The trust domain."""
