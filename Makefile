@@ -25,7 +25,7 @@ test: $(READY)
 lint: $(READY)
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports
 
-# Breaks ehoslite on purpose, for three quarters of an hour, and writes what came of it into docs/reliability.md.
+# Breaks ehoslite on purpose, for half an hour, and writes what came of it into docs/reliability.md.
 faults: $(READY)
 	$(BIN)/python -m faults all
 
