@@ -73,11 +73,9 @@ def _intend(actions: Sequence[Create], memory: Memory, hands: Hands, now: float)
     taken = {*memory.nodes, *memory.intents}
     intents: list[tuple[Intent, Create]] = []
     for action in actions:
-        node = _new_id(hands.settings.pool, taken, hands.chance)
+        node, flavor = _new_id(hands.settings.pool, taken, hands.chance), action.flavor
         taken.add(node)
-        intents.append(
-            (Intent(node, action.flavor.cloud, action.flavor.name, now, "", True, action.flavor.recipe), action)
-        )
+        intents.append((Intent(node, flavor.cloud, flavor.name, now, unclear=True, recipe=flavor.recipe), action))
     return intents
 
 

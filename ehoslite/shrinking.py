@@ -104,11 +104,10 @@ def why_in_error(fault: str) -> Reason:
 
 def delete_broken(draft: Draft, node: Node, reason: Reason) -> None:
     """Delete it, unless a job may still run on it; where its startd still takes jobs, it is drained first."""
-    running = may_run(node)
     if node.vm_state is not VmState.DELETING and draft.world.demand.silent:
         text = f"{node.id}: {reason.text}, but not all schedds have answered, and one may run a job on it"
         draft.hold(node.id, "schedd-silent", text)
-    elif running and policies.collector_is_young(draft.world, draft.settings):
+    elif may_run(node) and policies.collector_is_young(draft.world, draft.settings):
         text = f"{node.id}: {reason.text}, but the collector has just started and is not believed yet"
         draft.hold(node.id, "collector-young", text)
     elif policies.may_hold_a_job(node, draft.now, draft.settings):
