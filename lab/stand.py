@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -21,6 +22,8 @@ from ehoslite.settings import LocalCloudSettings, Settings
 from lab.jobs import wait_until
 from lab.pool import LabPool
 from lab.release import Release
+
+log = logging.getLogger(__name__)
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 
@@ -145,6 +148,7 @@ class Stand:
         """One pass, by the real command in a process of its own, with `--json`."""
         running = self.start_pass("--json", *options)
         out, err = running.communicate(timeout=240)
+        log.info("a pass ended with %d and printed:\n%s%s", running.returncode, out, err)
         return Finished(running.returncode, out, err)
 
     def passes(self) -> int:

@@ -20,9 +20,11 @@ from lab.release import LabError, Release
 from lab.stand import Stand
 
 MACHINES = ("cm1", "cm2")
-TAKEOVER_SECONDS = 90.0
+TAKEOVER_SECONDS = 120.0
 # Of a pass; the other manager waits for so long and the grace after the last one of a manager that died.
-DEADLINE = 25
+DEADLINE = 35
+# A frozen manager costs each pass so much; less, and a schedd of a busy machine is called silent.
+QUERY_TIMEOUT = 12
 
 # Either may become active first; one that comes back is passive as long as the other lives.
 MANAGERS = """\
@@ -179,7 +181,7 @@ class TwoManagersStand(Stand):
     pool: TwoManagers
 
     def __init__(self, directory: Path, release: Release, **options: Any) -> None:
-        condor = {"high_availability": True, "query_timeout": 5, **options.pop("condor", {})}
+        condor = {"high_availability": True, "query_timeout": QUERY_TIMEOUT, **options.pop("condor", {})}
         super().__init__(directory, release, pool=TwoManagers(directory / "pool", release), condor=condor, **options)
         self.document["deadline"] = DEADLINE
 

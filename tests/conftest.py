@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -42,6 +43,11 @@ def turn_of(item: pytest.Item) -> int:
     if lane in TOGETHER:
         return 2 * TOGETHER.index(lane)
     return 1 if item.nodeid < "tests/real/test_m" else 3
+
+
+def pytest_configure() -> None:
+    """Have a failed test show what its passes printed."""
+    logging.getLogger("lab.stand").setLevel(logging.INFO)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -39,7 +39,7 @@ def test_the_state_file_is_memory_and_not_truth(make_stand: MakeStand, damage: s
 
 def test_a_silent_collector_stops_everything(make_stand: MakeStand) -> None:
     stand = make_stand(
-        scaling={"nodes_min": 1, "idle_timeout": 0, "boot_timeout": 1}, flavors=(TINY,), condor={"query_timeout": 8}
+        scaling={"nodes_min": 1, "idle_timeout": 0, "boot_timeout": 1}, flavors=(TINY,), condor={"query_timeout": 15}
     )
     stand.reconcile()
     stand.wait_for_nodes(1)
@@ -66,7 +66,7 @@ def test_a_collector_that_hangs_costs_a_bounded_time(make_stand: MakeStand) -> N
 
 def test_a_silent_schedd_is_said_and_nothing_is_retired(make_stand: MakeStand) -> None:
     stand = make_stand(
-        schedds=2, scaling={"nodes_min": 1, "idle_timeout": 0}, flavors=(TINY,), condor={"query_timeout": 8}
+        schedds=2, scaling={"nodes_min": 1, "idle_timeout": 0}, flavors=(TINY,), condor={"query_timeout": 15}
     )
     stand.reconcile()
     stand.wait_for_nodes(1)
@@ -89,7 +89,7 @@ def test_a_silent_schedd_is_said_and_nothing_is_retired(make_stand: MakeStand) -
 
 
 def test_two_passes_at_once(make_stand: MakeStand) -> None:
-    stand = make_stand(condor={"query_timeout": 5})
+    stand = make_stand()
     stand.pool.freeze("collector")
     first = stand.start_pass()
     lock = stand.state.with_name("state.json.lock")

@@ -129,7 +129,7 @@ def test_ads_made_by_hand_do_no_harm(make_stand: MakeStand) -> None:
 
 
 def test_a_schedd_s_ad_with_control_characters_is_no_more_than_silent(make_stand: MakeStand) -> None:
-    stand = make_stand(condor={"query_timeout": 5})
+    stand = make_stand(condor={"query_timeout": 15})
     name = f"x\\n{FORGED_LINE}\\033[2J@lab"
     ad = {
         "MyType": '"Scheduler"',

@@ -186,7 +186,7 @@ def test_a_pool_that_refuses_or_is_not_there_is_try_again_later(make_stand: Make
 
 
 def test_a_schedd_that_died_is_said(make_stand: MakeStand) -> None:
-    stand = make_stand(schedds=2, condor={"query_timeout": 5})
+    stand = make_stand(schedds=2, condor={"query_timeout": 15})
     stand.pool.stop_schedd("schedd2")
     done = stand.reconcile()
     assert "schedd-silent" in done.held()
