@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import time
 from collections.abc import Callable, Iterator
@@ -14,6 +15,7 @@ from ehoslite.clouds import open_clouds
 from ehoslite.pool import Pool
 from ehoslite.record import Record
 from ehoslite.schedds import COUNTED_BY, IDLE
+from lab import read_file
 from lab.jobs import wait_until
 from lab.pool import LabPool, temporary_directory
 from lab.release import find_or_build
@@ -33,7 +35,7 @@ TINY = {"name": "tiny", "cpus": 1, "memory": "512 MB", "disk": "1 GB"}
 
 
 def rows(jobs: int) -> Iterator[tuple[str, str]]:
-    """Wall seconds, the medians of a few runs; each kind of query in a child of its own, as a pass asks."""
+    """Seconds, of the wall if not said, medians of a few runs; each kind of query in a child of its own."""
     release = find_or_build()
     with temporary_directory() as folder:
         pool = LabPool(folder / "pool", release, extra=LARGE_QUEUE)
@@ -79,6 +81,9 @@ def measure(stand: Stand, head: str) -> Iterator[tuple[str, str]]:
     group_by = timed(lambda: in_child(pool, bare, ad, GROUP_BY))
     counted = timed(lambda: in_child(pool, bare, ad, COUNTED_BY))
     slots = timed(lambda: in_child(pool, bare_slots))
+    schedd = stand.pool.pid_of("schedd1")
+    busy_bare = timed(lambda: in_child(pool, bare, ad, GROUP_BY), lambda: cpu_seconds(schedd))
+    busy = timed(lambda: pool.demand({"schedd": ad}), lambda: cpu_seconds(schedd))
     demand = timed(lambda: pool.demand({"schedd": ad}))
     clouds = {cloud.name: cloud for cloud in open_clouds(settings, lambda: 600.0)}
     hands = Hands(settings, Pool(settings.condor), clouds, random.Random(1), lambda: 600.0)  # noqa: S311
@@ -87,6 +92,7 @@ def measure(stand: Stand, head: str) -> Iterator[tuple[str, str]]:
     yield f"{head} bare GroupBy, and of slots", f"{group_by:.2f} s and {slots:.2f} s"
     yield f"{head} bare GroupBy of what we count by", f"{counted:.2f} s"
     yield f"{head} our demand", f"{demand:.2f} s"
+    yield f"{head} CPU of the schedd for it", f"{busy:.2f} s; for the bare GroupBy {busy_bare:.2f} s"
     yield f"{head} a whole dry pass", f"{whole:.2f} s; ratio to the bare {whole / (group_by + slots):.2f}"
 
 
@@ -111,11 +117,17 @@ def bare_slots() -> int:
     return len(htcondor2.Collector().query(htcondor2.AdType.Startd, "True", SLOT_ATTRIBUTES))
 
 
-def timed(do: Callable[[], Any]) -> float:
-    """The median of the wall seconds of a few runs."""
+def cpu_seconds(pid: int) -> float:
+    """What a process and its children that have ended have taken of the CPU so far."""
+    fields = read_file(pid, "stat").rpartition(b")")[2].split()
+    return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
+
+
+def timed(do: Callable[[], Any], clock: Callable[[], float] = time.monotonic) -> float:
+    """The median of the seconds of a few runs, by this clock."""
     times = []
     for _ in range(RUNS):
-        began = time.monotonic()
+        began = clock()
         do()
-        times.append(time.monotonic() - began)
+        times.append(clock() - began)
     return sorted(times)[len(times) // 2]
