@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from ehoslite.act import Hands, rehearse
@@ -14,7 +14,7 @@ from ehoslite.asking import Unanswered, ask
 from ehoslite.clouds import open_clouds
 from ehoslite.pool import Pool
 from ehoslite.record import Record
-from ehoslite.schedds import COUNTED_BY, IDLE
+from ehoslite.schedds import COUNTED_BY, IDLE, IDLE_OR_GROUP
 from lab import read_file
 from lab.jobs import wait_until
 from lab.pool import LabPool, temporary_directory
@@ -22,7 +22,8 @@ from lab.release import find_or_build
 from lab.stand import Stand
 from reconcile import reconcile
 
-SHAPES, AT_ONCE, RUNS = 20, 5000, 3
+# A schedd with a million jobs has work of its own now and then: a median of few runs may have it in it.
+SHAPES, AT_ONCE, RUNS = 20, 5000, 5
 LARGE_QUEUE = """
 MAX_JOBS_PER_SUBMISSION = 1000000
 MAX_JOBS_PER_OWNER = 1000000
@@ -79,10 +80,9 @@ def measure(stand: Stand, head: str) -> Iterator[tuple[str, str]]:
     pool = Pool(settings.condor)
     (ad,) = pool.slots()[2].values()
     group_by = timed(lambda: in_child(pool, bare, ad, GROUP_BY))
-    counted = timed(lambda: in_child(pool, bare, ad, COUNTED_BY))
+    counted = timed(lambda: in_child(pool, bare, ad, COUNTED_BY, IDLE_OR_GROUP))
     slots = timed(lambda: in_child(pool, bare_slots))
     schedd = stand.pool.pid_of("schedd1")
-    busy_bare = timed(lambda: in_child(pool, bare, ad, GROUP_BY), lambda: cpu_seconds(schedd))
     busy = timed(lambda: pool.demand({"schedd": ad}), lambda: cpu_seconds(schedd))
     demand = timed(lambda: pool.demand({"schedd": ad}))
     clouds = {cloud.name: cloud for cloud in open_clouds(settings, lambda: 600.0)}
@@ -92,7 +92,7 @@ def measure(stand: Stand, head: str) -> Iterator[tuple[str, str]]:
     yield f"{head} bare GroupBy, and of slots", f"{group_by:.2f} s and {slots:.2f} s"
     yield f"{head} bare GroupBy of what we count by", f"{counted:.2f} s"
     yield f"{head} our demand", f"{demand:.2f} s"
-    yield f"{head} CPU of the schedd for it", f"{busy:.2f} s; for the bare GroupBy {busy_bare:.2f} s"
+    yield f"{head} CPU of the schedd for it", f"{busy:.2f} s"
     yield f"{head} a whole dry pass", f"{whole:.2f} s; ratio to the bare {whole / (group_by + slots):.2f}"
 
 
@@ -101,13 +101,13 @@ def in_child(pool: Pool, question: Callable[..., Any], *arguments: Any) -> Any:
     return ask(pool._in_child(question, *arguments), 600)  # noqa: SLF001
 
 
-def bare(ad: str, attributes: list[str]) -> int:
+def bare(ad: str, attributes: Sequence[str], jobs: str = IDLE) -> int:
     """Jobs grouped by these attributes, and no more."""
     import classad2
     import htcondor2
 
     schedd = htcondor2.Schedd(classad2.ClassAd(ad))
-    return len(list(schedd.query(IDLE, list(attributes), opts=htcondor2.QueryOpt.GroupBy)))
+    return len(list(schedd.query(jobs, list(attributes), opts=htcondor2.QueryOpt.GroupBy)))
 
 
 def bare_slots() -> int:

@@ -83,15 +83,17 @@ def what_to_match(world: World, memory: Memory) -> Matching | None:
     return Matching(shapes, offered(world), memory.samples, wanted, now=world.now, told=what_is_told(world, memory))
 
 
-def what_starts_ask(clouds: Iterable[CloudView], memory: Memory) -> set[str]:
+def what_nodes_ask(clouds: Iterable[CloudView], memory: Memory) -> set[str]:
     """The attributes of jobs to which the START of nodes to come refers, by their templates and by what is known of
-    them. A name of the node's own may be among them; no job has it."""
+    them, and RequestGPUs if any has GPUs. A name of the node's own may be among them; no job has it."""
     flavors = [flavor for cloud in clouds for flavor in cloud.flavors]
     starts = [text for flavor in flavors for name, text in flavor.promises if name == "Start"]
     lines = [line for sample in memory.samples.values() for line in sample.ad.splitlines()]
     starts += [line.removeprefix("Start = ") for line in lines if line.startswith("Start = ")]
     texts = (TEXT.sub("", start) for start in set(starts))
-    return {name for text in texts for name in REFERENCE.findall(text)} - WORDS
+    gpus = any(flavor.resources.gpus for flavor in flavors) or any(one.gpus for one in memory.samples.values())
+    names = {name for text in texts for name in REFERENCE.findall(text)} - WORDS
+    return names | {"RequestGPUs"} if gpus else names
 
 
 def offered(world: World) -> tuple[Flavor, ...]:

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from ehoslite.clouds import Cloud
 from ehoslite.errors import CloudUnreachable, EhosError
-from ehoslite.matching import what_starts_ask, what_to_match, with_learned_sizes, with_matches
+from ehoslite.matching import what_nodes_ask, what_to_match, with_learned_sizes, with_matches
 from ehoslite.memory import Memory
 from ehoslite.model import CloudView, Server, World
 from ehoslite.pool import Pool
@@ -26,7 +26,7 @@ def observe(pool: Pool, clouds: Sequence[Cloud], memory: Memory, now: float) -> 
     PoolUnreachable when the collector does not: then nothing is known."""
     views = look_at_clouds(clouds, memory)
     slots, since, schedds = pool.slots()
-    demand = pool.demand(schedds, what_starts_ask(views, memory))
+    demand = pool.demand(schedds, what_nodes_ask(views, memory))
     return evaluate(pool, World(now, views, slots, demand, since), memory)
 
 

@@ -1,9 +1,9 @@
 """What children ask the schedds (asking.py): the idle jobs, grouped by what matters to the negotiator.
 
 A schedd knows most groups already: its autoclusters. Counting jobs by autocluster and asking once what the autoclusters
-are costs it a fifth of grouping jobs by all that they request (2 s instead of 11 s with a million jobs; measured,
-HTCondor 23.9.6). It makes them for the negotiator, so jobs that no negotiator has asked for have none, and no job has
-one in a pool without startds: those, and no others, are grouped by their attributes.
+are costs it a fifth of grouping jobs by all that they request (docs/design.md has the figures; HTCondor 23.9.6). It
+makes them for the negotiator, so jobs that no negotiator has asked for have none, and no job has one in a pool without
+startds: those, and no others, are grouped by their attributes.
 """
 
 from __future__ import annotations
@@ -19,15 +19,21 @@ from ehoslite.wouldbe import write_attributes
 
 # Of a universe that a startd runs: vanilla with docker and container (5), java (10), parallel (11), vm (13); not
 # scheduler (7), grid (9) and local (12).
-FOR_STARTDS = "(JobUniverse == 5 || JobUniverse == 10 || JobUniverse == 11 || JobUniverse == 13)"
+UNIVERSES = (5, 10, 11, 13)
+FOR_STARTDS = f"({' || '.join(f'JobUniverse == {number}' for number in UNIVERSES)})"
 IDLE = f"JobStatus == 1 && {FOR_STARTDS}"
+
+# The same of any universe, for a schedd that shall group by fewer attributes than a constraint names: it puts the
+# constraint to the groups as well, and of those none has a ClusterId.
+IDLE_OR_GROUP = "JobStatus == 1 || ClusterId is undefined"
 
 # Running, or about to, or just run (TRANSFERRING_OUTPUT).
 ACTIVE = f"member(JobStatus, {{2, 6, 7}}) && {FOR_STARTDS}"
 
 # What the autocluster of a job need not tell of it: significant is what some startd or the job's Requirements name.
-# Each attribute costs a schedd with a million jobs some tenths of a second.
-COUNTED_BY = ("JobStatus", "JobUniverse", "AutoClusterId", "RequestGPUs")
+# Each attribute here or in a constraint costs a schedd with a million jobs half a second. RequestGPUs need not be told
+# either, but then no startd minds it; if a flavor does, it is `asked`.
+COUNTED_BY = ("JobUniverse", "AutoClusterId")
 
 # The late-materialised clusters, each an ad of its own.
 FACTORIES = f"JobMaterializeMaxIdle =!= undefined && ProcId =?= undefined && {FOR_STARTDS}"
@@ -137,9 +143,9 @@ def idle_groups(schedd: Any, wish: Wish, jobs: str = IDLE) -> list[Any]:
     by_attributes = [*GROUP_BY, *wish.more, *(["AutoClusterId"] if wish.negotiated else [])]
     if not wish.slots:
         return _groups(schedd, jobs, by_attributes)
-    counted = _groups(schedd, jobs, [*COUNTED_BY, *wish.more])
+    counted = _count(schedd, jobs, wish.more)
     if any(group.eval("JobUniverse") == PARALLEL for group in counted):
-        counted = _groups(schedd, jobs, [*COUNTED_BY, *wish.more, "MinHosts"])
+        counted = _count(schedd, jobs, [*wish.more, "MinHosts"])
     known = {_autocluster(group) for group in counted} - {0}
     joined = join_autoclusters(counted, _autoclusters(schedd, known if jobs != IDLE else ())) if known else None
     if joined is not None:
@@ -149,6 +155,17 @@ def idle_groups(schedd: Any, wish: Wish, jobs: str = IDLE) -> list[Any]:
         if sum(int(group["JobCount"]) for group in new) >= unknown:
             return joined + new
     return _groups(schedd, jobs, by_attributes) if counted else []
+
+
+def _count(schedd: Any, jobs: str, more: Iterable[str]) -> list[Any]:
+    """The groups of these jobs by autocluster, universe and `more`, in as little time as a schedd can do it."""
+    import htcondor2
+
+    attributes = [*COUNTED_BY, *more]
+    if jobs != IDLE:
+        return _groups(schedd, jobs, attributes)
+    groups = schedd.query(IDLE_OR_GROUP, list(dict.fromkeys(attributes)), opts=htcondor2.QueryOpt.GroupBy)
+    return [group for group in groups if group.eval("JobUniverse") in UNIVERSES]
 
 
 def factories_ahead(schedd: Any, ahead: int) -> list[Any]:

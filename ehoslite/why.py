@@ -26,6 +26,7 @@ from ehoslite.plan import plan
 from ehoslite.pool import Pool
 from ehoslite.record import Record
 from ehoslite.report import printable
+from ehoslite.schedds import UNIVERSES
 from ehoslite.serving import capping, whose_are_capped
 from ehoslite.settings import Settings
 
@@ -42,9 +43,6 @@ SERVED = {"waits-for-boot"}
 
 # What fails, and on which slots.
 Slots = Sequence[tuple[tuple[str, ...], list[str]]]
-
-# HTCondor's numbers of the universes that a startd runs (schedds.FOR_STARTDS).
-UNIVERSES = {5, 10, 11, 13}
 
 
 @dataclass(frozen=True)

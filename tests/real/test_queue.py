@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -26,11 +26,11 @@ def pool_of(stand: Stand, **serving: Any) -> Pool:
     return Pool(stand.settings.condor, lambda: 600.0, DemandSettings(**serving))
 
 
-def ask(stand: Stand, **serving: Any) -> Demand:
-    """The demand as a pass sees it."""
+def ask(stand: Stand, asked: Iterable[str] = (), **serving: Any) -> Demand:
+    """The demand as a pass sees it, where nodes to come ask for these attributes."""
     pool = pool_of(stand, **serving)
     _, _, known = pool.slots()
-    return pool.demand(known)
+    return pool.demand(known, asked)
 
 
 def counts(demand: Demand) -> dict[Resources, int]:
@@ -81,7 +81,7 @@ def by_attributes(schedd: Any) -> list[dict[str, Any]]:
 
 def by_autoclusters(schedd: Any) -> list[dict[str, Any]] | None:
     """The groups by autocluster alone."""
-    counted = list(schedds._groups(schedd, schedds.IDLE, schedds.COUNTED_BY))  # noqa: SLF001
+    counted = schedds._count(schedd, schedds.IDLE, ())  # noqa: SLF001
     joined = schedds.join_autoclusters(counted, schedds._autoclusters(schedd))  # noqa: SLF001
     return None if joined is None else [schedds._read_group(group, schedds.Wish()) for group in joined]  # noqa: SLF001
 
@@ -133,6 +133,34 @@ def test_jobs_without_an_autocluster_are_counted_beside_those_that_have_one(make
     assert memory_of(ask(stand, negotiated_only=True)) == {WAITING: 3}
     (part,) = ask(stand, negotiated_only=True).unserved
     assert (part.count, part.code) == (6, "not-negotiated")
+
+
+def test_jobs_that_no_startd_runs_have_autoclusters_and_are_not_counted(make_stand: MakeStand) -> None:
+    stand = make_stand(scaling={"nodes_min": 1, "nodes_max": 1}, flavors=(TINY,))
+    stand.reconcile()
+    stand.wait_for_nodes(1)
+    stand.pool.submit(count=3, memory=WAITING)
+    for universe in ("scheduler", "local"):
+        stand.pool.submit(extra={"universe": universe, "requirements": "False"})
+    wait_until(lambda: ids_of(stand) == {True: 5}, 60, "an autocluster for every job")
+    assert memory_of(ask(stand)) == {WAITING: 3}
+
+
+def test_gpus_of_which_the_autocluster_tells_nothing_are_nobody_s_business(make_stand: MakeStand) -> None:
+    """Neither the job's Requirements nor a startd without GPUs names them, so it runs there: not counting by them where
+    no flavor has any counts right."""
+    stand = make_stand(scaling={"nodes_min": 1, "nodes_max": 1}, flavors=(TINY,))
+    stand.reconcile()
+    stand.wait_for_nodes(1)
+    where = {"requirements": "(TARGET.GPUs ?: 0) >= 0"}
+    stand.pool.submit(memory=WAITING, gpus=1, extra=where)
+    stand.pool.submit(memory=200, gpus=1, seconds=600, extra=where)
+    wait_until(lambda: len(stand.pool.queue("JobStatus == 2 && RequestGPUs == 1")) == 1, 60, "the job to run")
+    wait_until(lambda: ids_of(stand) == {True: 1}, 60, "an autocluster for the other")
+    (shape,) = ask(stand).shapes
+    assert (shape.request.memory, shape.request.gpus) == (WAITING, 0)
+    (shape,) = ask(stand, ("RequestGPUs",)).shapes
+    assert (shape.request.memory, shape.request.gpus) == (WAITING, 1)
 
 
 def test_a_pool_without_slots_counts_what_no_negotiator_has_seen(make_stand: MakeStand) -> None:

@@ -23,7 +23,7 @@ from ehoslite.matching import (
     Matching,
     Verdict,
     Wanted,
-    what_starts_ask,
+    what_nodes_ask,
     what_to_learn,
     what_to_match,
     with_matches,
@@ -313,8 +313,16 @@ def test_samples_are_remembered_while_their_flavor_is_there() -> None:
 def test_what_the_starts_of_nodes_to_come_ask_of_jobs() -> None:
     promised = Flavor("here", "x", Resources(), promises=(("Start", 'TARGET.Owner == "Bob" && f(Size) > MY.Cpus'),))
     learned = Sample(KEY, 1.0, 'Arch = Other\nStart = true && Color isnt "MY.x Y"')
-    assert what_starts_ask([CloudView("here", (promised,))], Memory(samples={KEY: learned})) == {
+    assert what_nodes_ask([CloudView("here", (promised,))], Memory(samples={KEY: learned})) == {
         "Owner",
         "Size",
         "Color",
     }
+
+
+@pytest.mark.parametrize("known", ["by its flavor", "by its ad"])
+def test_a_node_with_gpus_asks_for_gpus(known: str) -> None:
+    flavor = Flavor("here", "x", Resources(gpus=1 if known == "by its flavor" else 0))
+    learned = Sample(KEY, 1.0, "", gpus=1 if known == "by its ad" else 0)
+    assert what_nodes_ask([CloudView("here", (flavor,))], Memory(samples={KEY: learned})) == {"RequestGPUs"}
+    assert what_nodes_ask([CloudView("here", (Flavor("here", "x", Resources()),))], Memory()) == set()

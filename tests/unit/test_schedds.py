@@ -104,11 +104,19 @@ def test_jobs_that_get_an_autocluster_between_two_questions_are_not_lost() -> No
     assert summary(idle_groups(schedd, Wish())) == [(99, 100)]
 
 
-def test_what_an_autocluster_need_not_tell_is_counted_by() -> None:
+def test_what_is_asked_for_is_counted_by() -> None:
     schedd = FakeSchedd([counted(3, 1, RequestGPUs=1), counted(4, 1)], [ONE], WHOLE)
-    first, second = idle_groups(schedd, Wish())
+    first, second = idle_groups(schedd, Wish(GPUS))
     assert (first["RequestGPUs"], "RequestGPUs" in second) == (1, False)
     assert schedd.asked == ["counted", "autoclusters"]
+
+
+@pytest.mark.parametrize(("universe", "count"), [(5, 4), (10, 4), (11, 4), (13, 4), (1, 3), (7, 3), (9, 3), (12, 3)])
+def test_only_idle_jobs_that_a_startd_runs_are_counted(universe: int, count: int) -> None:
+    other = [job("bob", JobUniverse=universe), *(job("bob", JobStatus=status) for status in range(2, 8))]
+    queue = Queue([*(job("bob") for _ in range(3)), *other])
+    assert told(asked_of(queue, Wish(owners=True)), "JobCount") == {"bob": count}
+    assert sum(group["JobCount"] for group in asked_of(queue, Wish())) == count
 
 
 def test_hosts_are_counted_by_where_jobs_have_several() -> None:
@@ -185,7 +193,8 @@ def part_of(whole: Any, names: Iterable[str]) -> Any:
 
 
 def job(owner: str, **more: Any) -> Any:
-    return ad(**{"JobStatus": 1, "JobUniverse": 5, "Owner": owner, "AutoClusterId": 1, **REQUESTS, **more})
+    own = {"ClusterId": 1, "JobStatus": 1, "JobUniverse": 5, "Owner": owner, "AutoClusterId": 1}
+    return ad(**{**own, **REQUESTS, **more})
 
 
 def asked_of(queue: Queue, wish: Wish) -> list[dict[str, Any]]:
@@ -195,7 +204,8 @@ def asked_of(queue: Queue, wish: Wish) -> list[dict[str, Any]]:
         return query_schedd("[]", wish)
 
 
-EVERYTHING = Wish(owners=True, negotiated=True, ahead=3)
+GPUS = ("RequestGPUs",)
+EVERYTHING = Wish(GPUS, owners=True, negotiated=True, ahead=3)
 OTHERS = [
     *(job(owner) for owner in ("bob", "carol", "dave") for _ in range(3)),
     *(job("bob", JobStatus=2) for _ in range(4)),
@@ -241,11 +251,11 @@ def test_running_jobs_that_cannot_be_read_count_to_their_owner() -> None:
 
 def test_one_unreadable_job_among_many_owners_costs_few_questions() -> None:
     queue = Queue([*(job(f"user{number:03d}") for number in range(200)), job("zoe", RequestGPUs=UNREAD)])
-    assert sum(told(asked_of(queue, Wish(owners=True)), "JobCount").values()) == 201
+    assert sum(told(asked_of(queue, Wish(GPUS, owners=True)), "JobCount").values()) == 201
     assert queue.asked < 40
 
 
-@pytest.mark.parametrize("wish", [EVERYTHING, Wish(), Wish(ahead=3)], ids=["everything", "jobs", "factories"])
+@pytest.mark.parametrize("wish", [EVERYTHING, Wish(GPUS), Wish(GPUS, ahead=3)], ids=["everything", "jobs", "factories"])
 def test_a_schedd_that_falls_silent_makes_no_job_unreadable(wish: Wish) -> None:
     """Whenever it does: not knowing is not zero."""
     bad = ad(JobUniverse=5, ClusterId=1, Text=UNREAD, **{MAX_IDLE: 5})
@@ -294,5 +304,5 @@ def test_a_factory_that_cannot_be_read_takes_nothing_from_others() -> None:
 
 def test_factories_count_where_a_job_cannot_be_read() -> None:
     jobs = [job("bob", **{MAX_IDLE: 5}), job("alice", RequestGPUs=UNREAD)]
-    groups = asked_of(Queue(jobs, [ad(**{**FACTORY, "ClusterId": 1})]), Wish(ahead=3, owners=True))
+    groups = asked_of(Queue(jobs, [ad(**{**FACTORY, "ClusterId": 1})]), Wish(GPUS, ahead=3, owners=True))
     assert told(groups, "JobCount") == {"bob": 1 + 15, "alice": 1}
