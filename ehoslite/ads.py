@@ -54,14 +54,14 @@ HAD_ATTRIBUTES = ["Machine", "HadIsActive", "LastHeardFrom"]
 HAD_FRESH = 660.0
 
 # What a request or Requirements refers to comes along unasked, transitively (measured, HTCondor 23.9.6): requests that
-# are expressions can be evaluated, and those that are not do not split into groups by memory once used.
+# are expressions can be evaluated, and those that are not do not split into groups by memory once used. RequestGPUs is
+# not here: jobs whose Requirements do not refer to it run on startds without GPUs; those with GPUs ask for it.
 GROUP_BY = [
     "JobStatus",
     "JobUniverse",
     "RequestCpus",
     "RequestMemory",
     "RequestDisk",
-    "RequestGPUs",
     "Requirements",
     "MinHosts",
 ]

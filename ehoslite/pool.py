@@ -21,11 +21,12 @@ from ehoslite.ads import StartAsks, newest_of_each, read_slots, why_passive
 from ehoslite.asking import Unanswered, ask, ask_all
 from ehoslite.demand_settings import DemandSettings
 from ehoslite.errors import ActionFailed, AlreadyDraining, DrainOver, NotIdle, PoolUnreachable
+from ehoslite.jobs import find_job, query_jobs_on
 from ehoslite.matching import Matched, Matching
 from ehoslite.matchmaking import explain, match
 from ehoslite.model import Demand, Node, Slot
 from ehoslite.nodes import DRAIN_REASON
-from ehoslite.schedds import Wish, find_job, query_jobs_on, query_schedd
+from ehoslite.schedds import Wish, query_schedd
 from ehoslite.serving import Served, read_served
 from ehoslite.settings import CondorSettings
 
@@ -119,7 +120,7 @@ class Pool:
         return sorted((clauses, sorted(names)) for clauses, names in found.items())
 
     def find_job(self, schedds: Mapping[str, str], cluster: int, proc: int | None) -> dict[str, Any]:
-        """What each of these schedds knows of this job (schedds.find_job), by schedd; an Unanswered stands for one that
+        """What each of these schedds knows of this job (jobs.find_job), by schedd; an Unanswered stands for one that
         does not answer. Those that do not have the job are left out."""
         wish = Wish(self._asked_of_jobs, owners=True)
         asked = {name: self._in_child(find_job, ad, cluster, proc, wish) for name, ad in schedds.items()}

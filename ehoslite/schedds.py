@@ -9,6 +9,7 @@ startds: those, and no others, are grouped by their attributes.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,16 +24,15 @@ UNIVERSES = (5, 10, 11, 13)
 FOR_STARTDS = f"({' || '.join(f'JobUniverse == {number}' for number in UNIVERSES)})"
 IDLE = f"JobStatus == 1 && {FOR_STARTDS}"
 
-# The same of any universe, for a schedd that shall group by fewer attributes than a constraint names: it puts the
-# constraint to the groups as well, and of those none has a ClusterId.
-IDLE_OR_GROUP = "JobStatus == 1 || ClusterId is undefined"
+# The idle jobs of any universe, for a schedd that groups by other things than JobStatus: it puts the constraint to the
+# groups as well, and those have a JobCount.
+IDLE_OR_GROUP = "JobStatus == 1 || JobStatus is undefined && JobCount isnt undefined"
 
 # Running, or about to, or just run (TRANSFERRING_OUTPUT).
 ACTIVE = f"member(JobStatus, {{2, 6, 7}}) && {FOR_STARTDS}"
 
 # What the autocluster of a job need not tell of it: significant is what some startd or the job's Requirements name.
-# Each attribute here or in a constraint costs a schedd with a million jobs half a second. RequestGPUs need not be told
-# either, but then no startd minds it; if a flavor does, it is `asked`.
+# Each attribute here or in a constraint costs a schedd with a million jobs half a second.
 COUNTED_BY = ("JobUniverse", "AutoClusterId")
 
 # The late-materialised clusters, each an ad of its own.
@@ -51,12 +51,6 @@ FACTORY = (
     *("TotalSubmitProcs", "JobsPresent", "JobsRunning"),
 )
 
-# What a person wants to hear of one job.
-TELLING = (
-    *("ClusterId", "ProcId", "JobStatus", "JobUniverse", "QDate", "EnteredCurrentStatus", "HoldReason", "RemoteHost"),
-    *("LastRejMatchReason", "LastRejMatchTime", "AutoClusterId"),
-)
-
 # An autocluster that tells these tells all that GROUP_BY would; in a pool of static slots alone it may not.
 TOLD = ("RequestCpus", "RequestMemory", "RequestDisk", "Requirements")
 
@@ -65,15 +59,12 @@ REQUESTS = ("RequestCpus", "RequestMemory", "RequestDisk", "RequestGPUs")
 # What stands in a group beside the jobs' own attributes.
 OF_GROUP = {"id", "jobids", "jobcount", "autoclusterid", "jobstatus", "minhosts", "rank"}
 
-# Where a job holds a claim; of a parallel one the second has them all.
-HOSTS = ("RemoteHost", "RemoteHosts")
-
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What of the jobs has to be known beside their shapes: the attributes `asked` by the slots' START; their `owners`;
-    whether the negotiator has asked for them; how far `ahead` factories are looked at (DemandSettings); and whether the
-    pool has slots, without which there are no autoclusters."""
+    """What of the jobs has to be known beside their shapes: the attributes `asked` by slots and nodes to come; their
+    `owners`; whether the negotiator has asked for them; how far `ahead` factories are looked at (DemandSettings); and
+    whether the pool has slots, without which there are no autoclusters."""
 
     asked: tuple[str, ...] = ()
     owners: bool = False
@@ -97,7 +88,7 @@ def query_schedd(ad: str, wish: Wish = Wish()) -> list[dict[str, Any]]:
     groups, unreadable = by_owners(schedd, IDLE, lambda jobs: idle_groups(schedd, wish, jobs))
     if wish.ahead and any(MAX_IDLE in group for group in groups):
         groups = [*groups, *factories_ahead(schedd, wish.ahead)]
-    read = [_read_group(group, wish) for group in groups]
+    read = [read_group(group, wish) for group in groups]
     read += [{"JobCount": jobs, UNREADABLE: owner} for owner, jobs in unreadable.items()]
     return read + (_running(schedd) if wish.owners else [])
 
@@ -162,10 +153,11 @@ def _count(schedd: Any, jobs: str, more: Iterable[str]) -> list[Any]:
     import htcondor2
 
     attributes = [*COUNTED_BY, *more]
-    if jobs != IDLE:
-        return _groups(schedd, jobs, attributes)
-    groups = schedd.query(IDLE_OR_GROUP, list(dict.fromkeys(attributes)), opts=htcondor2.QueryOpt.GroupBy)
-    return [group for group in groups if group.eval("JobUniverse") in UNIVERSES]
+    if jobs == IDLE:
+        with suppress(htcondor2.HTCondorException):  # it may be a job of another universe that cannot be read
+            groups = _query_groups(schedd, IDLE_OR_GROUP, attributes)
+            return [group for group in groups if plain(group, COUNTED_BY).get("JobUniverse") in UNIVERSES]
+    return _groups(schedd, jobs, attributes)
 
 
 def factories_ahead(schedd: Any, ahead: int) -> list[Any]:
@@ -238,48 +230,26 @@ def _autocluster(group: Any) -> int:
     return number if type(number) is int and number > 0 else 0
 
 
-def find_job(ad: str, cluster: int, proc: int | None, wish: Wish) -> dict[str, Any] | None:
-    """What the schedd with this ad knows of a job, as of a group of one, with what states it is in; of a whole cluster
-    its first job, an idle one if there is any. None if there is no such job."""
-    import classad2
-    import htcondor2
-
-    schedd = htcondor2.Schedd(classad2.ClassAd(ad))
-    which = f"ClusterId == {cluster}" + (f" && ProcId == {proc}" if proc is not None else "")
-    jobs = sorted(schedd.query(which, []), key=lambda job: (job.eval("JobStatus") != 1, job.eval("ProcId")))
-    if not jobs:
-        return None
-    jobs[0]["JobCount"] = 1
-    return {**plain(jobs[0], TELLING), **_read_group(jobs[0], wish)}
-
-
-def query_jobs_on(ad: str, nodes: Sequence[str]) -> list[tuple[str, str]]:
-    """The jobs of the schedd with this ad that hold a claim on these nodes: (the slot's name, the job's id). A slot's
-    name ends with its node's; of a parallel job RemoteHosts has them all."""
-    import classad2
-    import htcondor2
-
-    names = classad2.quote("|".join(nodes))
-    here = f"regexp({names}, RemoteHost) || regexp({names}, RemoteHosts)"
-    jobs = htcondor2.Schedd(classad2.ClassAd(ad)).query(here, [*HOSTS, "ClusterId", "ProcId"])
-    return [
-        (str(job.eval(name)), f"{job['ClusterId']}.{job['ProcId']}") for job in jobs for name in HOSTS if name in job
-    ]
-
-
 def _groups(schedd: Any, constraint: str, attributes: Iterable[str]) -> list[Any]:
     """Jobs by what they have in common, by what the constraint names as well: it is put to the groups, too, and sees
     nothing but that by which they were made."""
     import classad2
-    import htcondor2
 
     named = sorted(classad2.ClassAd().externalRefs(classad2.ExprTree(constraint)))
-    return list(schedd.query(constraint, list(dict.fromkeys([*attributes, *named])), opts=htcondor2.QueryOpt.GroupBy))
+    return _query_groups(schedd, constraint, [*attributes, *named])
 
 
-def _read_group(group: Any, wish: Wish) -> dict[str, Any]:
+def _query_groups(schedd: Any, constraint: str, attributes: Iterable[str]) -> list[Any]:
+    import htcondor2
+
+    once = {name.lower(): name for name in attributes}  # each costs, in a second spelling as well
+    return list(schedd.query(constraint, list(once.values()), opts=htcondor2.QueryOpt.GroupBy))
+
+
+def read_group(group: Any, wish: Wish) -> dict[str, Any]:
+    """What a pass needs of a group: requests as numbers and as they were written, Requirements, and the shape's ad."""
     return {
-        **plain(group, (*GROUP_BY, "JobCount", *(OWNERS if wish.owners else ()))),
+        **plain(group, (*GROUP_BY, "RequestGPUs", "JobCount", *(OWNERS if wish.owners else ()))),
         "Requirements": str(group.lookup("Requirements")) if "Requirements" in group else "undefined",
         "Text": _texts(group),
         "Ad": shape_ad(group, wish.asked),
@@ -310,4 +280,4 @@ def shape_ad(group: Any, asked: Sequence[str]) -> str:
 
 def _texts(group: Any) -> dict[str, str]:
     """The requests as they were written, for the report on those that come to no number."""
-    return {name: str(group.lookup(name)) for name in GROUP_BY if name.startswith("Request") and name in group}
+    return {name: str(group.lookup(name)) for name in REQUESTS if name in group}

@@ -76,14 +76,14 @@ def states(stand: Stand) -> Counter[int]:
 def by_attributes(schedd: Any) -> list[dict[str, Any]]:
     """The groups by all that they request, as where the schedd knows no autocluster."""
     groups = schedds._groups(schedd, schedds.IDLE, GROUP_BY)  # noqa: SLF001
-    return [schedds._read_group(group, schedds.Wish()) for group in groups]  # noqa: SLF001
+    return [schedds.read_group(group, schedds.Wish()) for group in groups]
 
 
 def by_autoclusters(schedd: Any) -> list[dict[str, Any]] | None:
     """The groups by autocluster alone."""
     counted = schedds._count(schedd, schedds.IDLE, ())  # noqa: SLF001
     joined = schedds.join_autoclusters(counted, schedds._autoclusters(schedd))  # noqa: SLF001
-    return None if joined is None else [schedds._read_group(group, schedds.Wish()) for group in joined]  # noqa: SLF001
+    return None if joined is None else [schedds.read_group(group, schedds.Wish()) for group in joined]
 
 
 def fill(stand: Stand) -> None:

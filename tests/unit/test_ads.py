@@ -207,7 +207,7 @@ def test_any_ad_gives_a_sound_slot_or_none(ad: dict[str, Any]) -> None:
 
 
 @settings(max_examples=80, deadline=None)
-@given(groups=st.lists(st.dictionaries(st.sampled_from([*GROUP_BY, "JobCount"]), anything), max_size=3))
+@given(groups=st.lists(st.dictionaries(st.sampled_from([*GROUP_BY, "RequestGPUs", "JobCount"]), anything), max_size=3))
 def test_any_group_gives_sound_demand(groups: list[dict[str, Any]]) -> None:
     demand = read_demand({"a": groups})
     for shape in demand.shapes:

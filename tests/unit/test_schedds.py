@@ -13,7 +13,8 @@ htcondor2 = pytest.importorskip("htcondor2")
 classad2 = pytest.importorskip("classad2")
 
 from ehoslite.ads import GROUP_BY  # noqa: E402
-from ehoslite.schedds import MAX_IDLE, Wish, find_job, idle_groups, query_schedd, shape_ad  # noqa: E402
+from ehoslite.jobs import find_job  # noqa: E402
+from ehoslite.schedds import MAX_IDLE, Wish, idle_groups, query_schedd, shape_ad  # noqa: E402
 
 REQUESTS = {"RequestCpus": 1, "RequestMemory": 100, "RequestDisk": 10, "Requirements": True}
 
@@ -49,7 +50,7 @@ class FakeSchedd:
 
 def counted(jobs: int, number: int | None, **more: Any) -> Any:
     own = {"AutoClusterId": number} if number else {}
-    return ad(**{"JobCount": jobs, "JobStatus": 1, "JobUniverse": 5, **own, **more})
+    return ad(**{"JobCount": jobs, "JobUniverse": 5, **own, **more})
 
 
 def summary(groups: list[Any]) -> list[tuple[int, int]]:
@@ -105,10 +106,32 @@ def test_jobs_that_get_an_autocluster_between_two_questions_are_not_lost() -> No
 
 
 def test_what_is_asked_for_is_counted_by() -> None:
-    schedd = FakeSchedd([counted(3, 1, RequestGPUs=1), counted(4, 1)], [ONE], WHOLE)
-    first, second = idle_groups(schedd, Wish(GPUS))
-    assert (first["RequestGPUs"], "RequestGPUs" in second) == (1, False)
-    assert schedd.asked == ["counted", "autoclusters"]
+    queue = Queue([*(job("bob", RequestGPUs=2) for _ in range(3)), job("bob"), job("bob", **NEW, RequestGPUs=4)])
+    assert [group["JobCount"] for group in asked_of(queue, Wish())] == [4, 1]
+    groups = asked_of(queue, Wish(GPUS))
+    assert [(group["JobCount"], group.get("RequestGPUs")) for group in groups] == [(3, 2), (1, None), (1, 4)]
+
+
+@pytest.mark.parametrize("name", ["ClusterId", "clusterid", "JobStatus", "JobCount"])
+def test_jobs_count_whatever_is_asked_for(name: str) -> None:
+    """A START may name what the constraint names, or ClusterId, which a late-materialised cluster has, too."""
+    queue = Queue([*(job("bob") for _ in range(3)), job("bob", JobStatus=2)])
+    assert sum(group["JobCount"] for group in asked_of(queue, Wish((name,)))) == 3
+
+
+def test_a_job_without_a_universe_hides_no_other() -> None:
+    without = job("zoe")
+    del without["JobUniverse"]
+    queue = Queue([job("bob"), without])
+    assert [group["JobCount"] for group in asked_of(queue, Wish())] == [1]
+
+
+def test_a_job_of_another_universe_that_cannot_be_read_costs_one_question() -> None:
+    good, bad = job("bob"), job("zoe", JobUniverse=12, RequestGPUs=UNREAD)
+    fine, other = Queue([good]), Queue([good, bad])
+    for queue in (fine, other):
+        assert [(group["JobCount"], "Unreadable" in group) for group in asked_of(queue, Wish(GPUS))] == [(1, False)]
+    assert other.asked == fine.asked + 1
 
 
 @pytest.mark.parametrize(("universe", "count"), [(5, 4), (10, 4), (11, 4), (13, 4), (1, 3), (7, 3), (9, 3), (12, 3)])
@@ -154,6 +177,27 @@ def test_of_a_cluster_an_idle_job_is_found() -> None:
         assert find_job("[]", 7, None, Wish()) is None
     assert found is not None
     assert (found["ProcId"], found["JobStatus"], found["JobCount"], found["AutoClusterId"]) == (2, 1, 1, 3)
+
+
+@pytest.mark.parametrize(
+    ("more", "asked", "gpus"),
+    [
+        ({}, (), None),
+        ({}, ("requestgpus",), 2),
+        ({"AutoClusterAttrs": "Rank requestGPUs,Other"}, (), 2),
+        ({"Requirements": classad2.ExprTree("TARGET.GPUs >= RequestGPUs")}, (), 2),
+        ({"Requirements": classad2.ExprTree("(TARGET.GPUs ?: 0) >= 0")}, (), None),
+    ],
+    ids=["nobody", "a flavor", "a startd", "its Requirements", "Requirements that ask for any"],
+)
+def test_of_a_job_gpus_are_told_where_somebody_minds(more: dict[str, Any], asked: tuple[str, ...], gpus: Any) -> None:
+    """As in the groups, else `why` would speak of another shape than the pass serves."""
+    jobs = [ad(**{"ClusterId": 7, "ProcId": 0, "JobStatus": 1, **REQUESTS, "RequestGPUs": 2, **more})]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(htcondor2, "Schedd", lambda _ad: FakeSchedd([], [], [], jobs))
+        found = find_job("[]", 7, None, Wish(asked))
+    assert found is not None
+    assert (found.get("RequestGPUs"), "RequestGPUs" in found["Ad"]) == (gpus, gpus is not None)
 
 
 # A queue in which one job cannot be read
@@ -205,11 +249,12 @@ def asked_of(queue: Queue, wish: Wish) -> list[dict[str, Any]]:
 
 
 GPUS = ("RequestGPUs",)
+NEW = {"AutoClusterId": classad2.Value.Undefined}
 EVERYTHING = Wish(GPUS, owners=True, negotiated=True, ahead=3)
 OTHERS = [
     *(job(owner) for owner in ("bob", "carol", "dave") for _ in range(3)),
     *(job("bob", JobStatus=2) for _ in range(4)),
-    job("carol", AutoClusterId=classad2.Value.Undefined, RequestMemory=200),
+    job("carol", RequestMemory=200, **NEW),
 ]
 
 
@@ -224,7 +269,7 @@ def told(groups: list[dict[str, Any]], name: str) -> dict[str, int]:
 
 UNREADABLE_JOBS = {
     "its requests": {"AutoClusterId": 2, "Requirements": UNREAD},
-    "its requests, and it is new": {"AutoClusterId": classad2.Value.Undefined, "RequestCpus": UNREAD},
+    "its requests, and it is new": {**NEW, "RequestCpus": UNREAD},
     "what is counted by": {"RequestGPUs": UNREAD},
     "its accounting group": {"AcctGroup": UNREAD},
 }
