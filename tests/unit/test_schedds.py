@@ -119,9 +119,16 @@ def test_jobs_count_whatever_is_asked_for(name: str) -> None:
     assert sum(group["JobCount"] for group in asked_of(queue, Wish((name,)))) == 3
 
 
-def test_a_job_without_a_universe_hides_no_other() -> None:
+def test_no_attribute_is_paid_for_twice() -> None:
+    queue = Queue([job("bob"), job("bob", **NEW)])
+    asked_of(queue, Wish(("owner", "jobuniverse"), owners=True))
+    assert all(len(names) == len({name.lower() for name in names}) for names in queue.projections)
+
+
+@pytest.mark.parametrize("missing", ["JobUniverse", "JobStatus"])
+def test_a_job_without_a_universe_or_status_is_none_and_hides_no_other(missing: str) -> None:
     without = job("zoe")
-    del without["JobUniverse"]
+    del without[missing]
     queue = Queue([job("bob"), without])
     assert [group["JobCount"] for group in asked_of(queue, Wish())] == [1]
 
@@ -211,6 +218,7 @@ class Queue:
 
     def __init__(self, jobs: Sequence[Any], clusters: Sequence[Any] = (), lives: int = 1000) -> None:
         self.jobs, self.clusters, self.lives, self.asked = jobs, clusters, lives, 0
+        self.projections: list[Sequence[str]] = []
 
     def query(self, constraint: str, projection: Sequence[str], opts: Any) -> list[Any]:
         wanted = classad2.ExprTree(constraint)
@@ -218,6 +226,7 @@ class Queue:
             numbers = {job["AutoClusterId"]: job for job in self.jobs if "AutoClusterId" in job}
             found = [part_of(job, (*REQUESTS, "AutoClusterId")) for job in numbers.values()]
         elif opts == htcondor2.QueryOpt.GroupBy:
+            self.projections.append(projection)
             groups = Counter(str(part_of(job, projection)) for job in self.jobs if wanted.eval(job) is True)
             found = [ad(**classad2.ClassAd(group), JobCount=count) for group, count in groups.items()]
         else:
