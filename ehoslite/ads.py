@@ -53,6 +53,12 @@ HAD_ATTRIBUTES = ["Machine", "HadIsActive", "LastHeardFrom"]
 # A high-availability daemon reports every 5 minutes (HAD_UPDATE_INTERVAL) and when its state changes.
 HAD_FRESH = 660.0
 
+# In a schedd's ad: how many jobs of late-materialised clusters are not in its queue yet.
+UNMATERIALIZED = "JobsUnmaterialized"
+
+# What a child needs to speak with a schedd, and to ask it no more than is needed.
+SCHEDD_ATTRIBUTES = ["Name", "Machine", "MyAddress", "AddressV1", "CondorVersion", "CondorPlatform", UNMATERIALIZED]
+
 # What a request or Requirements refers to comes along unasked, transitively (measured, HTCondor 23.9.6): requests that
 # are expressions can be evaluated, and those that are not do not split into groups by memory once used. RequestGPUs is
 # not here: jobs whose Requirements do not refer to it run on startds without GPUs; those with GPUs ask for it.

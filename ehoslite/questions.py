@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ehoslite.ads import HAD_ATTRIBUTES, SLOT_ATTRIBUTES, UNREADABLE, outside_references
+from ehoslite.ads import HAD_ATTRIBUTES, SCHEDD_ATTRIBUTES, SLOT_ATTRIBUTES, UNREADABLE, outside_references
 
 # Selects a collector's own ad among those of other collectors: what came over the network carries a number (measured,
 # HTCondor 23.9.6; collectors that share COLLECTOR_HOST report to each other).
@@ -87,7 +87,8 @@ def query_schedds(collector: Any) -> dict[str, str]:
     """The schedds that the collector knows (name -> ad)."""
     import htcondor2
 
-    return {str(ad["Name"]): str(ad) for ad in collector.locateAll(htcondor2.DaemonType.Schedd)}
+    ads = collector.query(htcondor2.AdType.Schedd, projection=SCHEDD_ATTRIBUTES)
+    return {str(ad["Name"]): str(ad) for ad in ads}
 
 
 def query_slots(collector: Any, constraint: str) -> list[dict[str, Any]]:

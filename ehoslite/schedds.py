@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from ehoslite.ads import GROUP_BY, UNREADABLE, inside_references, number
+from ehoslite.ads import GROUP_BY, UNMATERIALIZED, UNREADABLE, inside_references, number
 from ehoslite.questions import plain
 from ehoslite.serving import NEGOTIATED, RUNNING
 from ehoslite.wouldbe import write_attributes
@@ -80,11 +80,15 @@ class Wish:
 
 def query_schedd(ad: str, wish: Wish = Wish()) -> list[dict[str, Any]]:
     """The idle jobs of the schedd with this ad, a group a shape; of an owner of whose jobs one cannot be read only how
-    many they are."""
+    many they are. For late-materialised clusters it is not asked if its ad, some minutes old, says that there are none:
+    counting by what tells them would take it half as long again."""
     import classad2
     import htcondor2
 
-    schedd = htcondor2.Schedd(classad2.ClassAd(ad))
+    known = classad2.ClassAd(ad)
+    schedd = htcondor2.Schedd(known)
+    if not plain(known, (UNMATERIALIZED,)).get(UNMATERIALIZED, 1):
+        wish = replace(wish, ahead=0)
     groups, unreadable = by_owners(schedd, IDLE, lambda jobs: idle_groups(schedd, wish, jobs))
     if wish.ahead and any(MAX_IDLE in group for group in groups):
         groups = [*groups, *factories_ahead(schedd, wish.ahead)]

@@ -11,7 +11,7 @@ from lab.jobs import wait_until
 from lab.stand import Finished, Stand
 from tests.conftest import MakeStand
 from tests.real.test_queue import ask, ids_of, memory_of, states
-from tests.real.test_scaling import TINY, assert_every_job_ended_well
+from tests.real.test_scaling import GPU, TINY, assert_every_job_ended_well
 from tests.real.test_strangers import EXECUTE, start_foreign_node
 
 HUGE = "x" * 100_000
@@ -159,7 +159,7 @@ def test_a_user_s_job_that_cannot_be_read_is_that_user_s_trouble_alone(
     make_stand: MakeStand, lines: dict[str, str]
 ) -> None:
     """It made the whole schedd look silent: no node for anybody, and none retired."""
-    stand = make_stand(flavors=(TINY,), scaling={"nodes_max": 2})
+    stand = make_stand(flavors=(TINY, GPU), scaling={"nodes_max": 2})
     stand.pool.submit(memory=200, seconds=600, extra=lines)
     stand.pool.submit(user="bob", count=2, memory=200, seconds=1)
     done = stand.reconcile("-vv")
@@ -191,7 +191,7 @@ def test_a_job_that_cannot_be_read_leaves_the_rules_for_others_as_they_are(
         ({"caps": {"bob": 3}}, {200: 2}, {"capped": 4}),
         ({"negotiated_only": True}, {200: 2}, {"not-negotiated": 4}),
     ):
-        demand = ask(stand, **rules)
+        demand = ask(stand, ("RequestGPUs",), **rules)
         assert {part.count for part in demand.unreadable} == {1}
         assert memory_of(demand) == waiting
         assert {part.code: part.count for part in demand.unserved} == told

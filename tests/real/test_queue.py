@@ -207,6 +207,7 @@ def test_a_factory_is_served_beyond_what_it_shows_once_it_runs(make_stand: MakeS
     wait_until(lambda: states(stand) == {1: 2, 2: 4}, 60, "a full node and two jobs in wait")
     assert sum(counts(ask(stand, factory_ahead=0)).values()) == 2
     wait_until(lambda: len(ask(stand).shapes) == 1, 10, "one shape")
+    wait_until(lambda: sum(counts(ask(stand)).values()) != 2, 30, "the schedd's ad to tell of the factory")
     assert sum(counts(ask(stand)).values()) == 2 + 1, "max_materialize lets one more into the queue"
 
 

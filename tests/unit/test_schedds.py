@@ -350,6 +350,17 @@ def test_only_factories_of_jobs_that_a_startd_runs_are_demand(universe: int | No
     assert ahead_of(ad(**{**FACTORY, **given, "ClusterId": 1})) == ahead
 
 
+@pytest.mark.parametrize(("told", "ahead"), [("", 15), ("JobsUnmaterialized = 80", 15), ("JobsUnmaterialized = 0", 0)])
+def test_a_schedd_without_factories_is_not_asked_for_them(told: str, ahead: int) -> None:
+    """By its own ad; one of an older HTCondor does not say."""
+    queue = Queue([job("bob", **{MAX_IDLE: 5})], [ad(**{**FACTORY, "ClusterId": 1})])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(htcondor2, "Schedd", lambda _ad: queue)
+        groups = query_schedd(f"[{told}]", Wish(ahead=3))
+    assert sum(group["JobCount"] for group in groups) == 1 + ahead
+    assert any(MAX_IDLE in names for names in queue.projections) == bool(ahead)
+
+
 def test_a_factory_that_cannot_be_read_takes_nothing_from_others() -> None:
     bad = ad(**{**FACTORY, "ClusterId": 3, "Text": UNREAD})
     assert ahead_of(*(ad(**{**FACTORY, "ClusterId": number}) for number in (1, 2, 4, 5)), bad) == 4 * 15
