@@ -29,7 +29,7 @@ lint: $(READY)
 faults: $(READY)
 	$(BIN)/python -m faults all
 
-# BENCH=million: the queue of a million jobs, a quarter of an hour
+# BENCH=million: the queue of a million jobs, half an hour
 bench: $(READY)
 	$(BIN)/python -m bench $(BENCH)
 
