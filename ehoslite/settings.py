@@ -57,7 +57,7 @@ class CondorSettings:
     )
     query_timeout: Seconds = option(
         "how long to wait for the collector or one schedd before calling it silent; a schedd with a million jobs needs "
-        "up to 14 s in a pool without startds",
+        "up to 15 s in a pool without startds",
         Seconds(20),
         at_least=0.1,
     )

@@ -169,6 +169,12 @@ def test_a_pool_without_slots_counts_what_no_negotiator_has_seen(make_stand: Mak
     assert sum(counts(ask(stand, negotiated_only=True)).values()) == 3
 
 
+def test_a_schedd_s_ad_tells_that_it_has_no_factories(make_stand: MakeStand) -> None:
+    """Without it each pass would count by what tells of them."""
+    (ad,) = pool_of(make_stand()).slots()[2].values()
+    assert "JobsUnmaterialized = 0" in ad
+
+
 def test_users_and_accounting_groups_are_capped(make_stand: MakeStand) -> None:
     stand = make_stand()
     stand.pool.submit(count=5)
