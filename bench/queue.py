@@ -83,8 +83,8 @@ def measure(stand: Stand, head: str) -> Iterator[tuple[str, str]]:
     counted = timed(lambda: in_child(pool, bare, ad, COUNTED_BY, IDLE_OR_GROUP))
     slots = timed(lambda: in_child(pool, bare_slots))
     schedd = stand.pool.pid_of("schedd1")
-    busy = timed(lambda: pool.demand({"schedd": ad}), lambda: cpu_seconds(schedd))
     demand = timed(lambda: pool.demand({"schedd": ad}))
+    itself, workers = kept_busy(schedd, lambda: pool.demand({"schedd": ad}))
     clouds = {cloud.name: cloud for cloud in open_clouds(settings, lambda: 600.0)}
     hands = Hands(settings, Pool(settings.condor), clouds, random.Random(1), lambda: 600.0)  # noqa: S311
     record = Record(settings.record, time.time(), keep=False)
@@ -92,7 +92,7 @@ def measure(stand: Stand, head: str) -> Iterator[tuple[str, str]]:
     yield f"{head} bare GroupBy, and of slots", f"{group_by:.2f} s and {slots:.2f} s"
     yield f"{head} bare GroupBy of what we count by", f"{counted:.2f} s"
     yield f"{head} our demand", f"{demand:.2f} s"
-    yield f"{head} CPU of the schedd for it", f"{busy:.2f} s"
+    yield f"{head} CPU for it, of the schedd and of its query workers", f"{itself:.2f} s and {workers:.2f} s"
     yield f"{head} a whole dry pass", f"{whole:.2f} s; ratio to the bare {whole / (group_by + slots):.2f}"
 
 
@@ -117,17 +117,35 @@ def bare_slots() -> int:
     return len(htcondor2.Collector().query(htcondor2.AdType.Startd, "True", SLOT_ATTRIBUTES))
 
 
-def cpu_seconds(pid: int) -> float:
+def kept_busy(schedd: int, do: Callable[[], Any]) -> tuple[float, float]:
+    """CPU seconds of the schedd itself and of the workers that it forks for queries, medians of a few runs."""
+    runs = []
+    for _ in range(RUNS):
+        began = cpu_seconds(schedd)
+        do()
+        wait_until(lambda: not children(schedd), 60, "the end of the schedd's query workers")
+        runs.append([after - before for before, after in zip(began, cpu_seconds(schedd), strict=True)])
+    itself, workers = (sorted(seconds)[len(runs) // 2] for seconds in zip(*runs, strict=True))
+    return itself, workers
+
+
+def cpu_seconds(pid: int) -> tuple[float, float]:
     """What a process and its children that have ended have taken of the CPU so far."""
-    fields = read_file(pid, "stat").rpartition(b")")[2].split()
-    return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
+    user, system, of_children, system_of_children = map(int, read_file(pid, "stat").rpartition(b")")[2].split()[11:15])
+    ticks = os.sysconf("SC_CLK_TCK")
+    return (user + system) / ticks, (of_children + system_of_children) / ticks
 
 
-def timed(do: Callable[[], Any], clock: Callable[[], float] = time.monotonic) -> float:
-    """The median of the seconds of a few runs, by this clock."""
+def children(pid: int) -> list[bytes]:
+    """The children of a process, those among them whose end it has not yet noticed."""
+    return read_file(pid, f"task/{pid}/children").split()
+
+
+def timed(do: Callable[[], Any]) -> float:
+    """The median of the seconds of a few runs."""
     times = []
     for _ in range(RUNS):
-        began = clock()
+        began = time.monotonic()
         do()
-        times.append(clock() - began)
+        times.append(time.monotonic() - began)
     return sorted(times)[len(times) // 2]

@@ -32,7 +32,7 @@ IDLE_OR_GROUP = "JobStatus == 1 || JobStatus is undefined && JobCount isnt undef
 ACTIVE = f"member(JobStatus, {{2, 6, 7}}) && {FOR_STARTDS}"
 
 # What the autocluster of a job need not tell of it: significant is what some startd or the job's Requirements name.
-# Each attribute here or in a constraint costs a schedd with a million jobs half a second.
+# Each attribute here or in a constraint takes half a second where there are a million jobs.
 COUNTED_BY = ("JobUniverse", "AutoClusterId")
 
 # The late-materialised clusters, each an ad of its own.
