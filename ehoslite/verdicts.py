@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import lru_cache
 from typing import Any
 
 from ehoslite.ads import inside_references, outside_references
 from ehoslite.matching import Verdict
+from ehoslite.wouldbe import words
 
-# `TARGET.Disk >= RequestDisk` and its like, which condor_submit adds: true wherever packing finds the request to fit.
-COMPARED = re.compile(r"\bTARGET\.(Cpus|Memory|Disk|GPUs) >= (?:MY\.)?Request\1\b", re.IGNORECASE)
+# `TARGET.Disk >= RequestDisk` and its like, clauses that condor_submit adds: true wherever packing finds room.
+COMPARED = re.compile(r"TARGET\.(Cpus|Memory|Disk|GPUs) >= (?:MY\.)?Request\1", re.IGNORECASE)
 
 # The first failing clauses tell enough.
 CLAUSES = 3
@@ -159,13 +160,19 @@ def strip_brackets(text: str) -> str:
     return text
 
 
+def without_amounts(requirements: str) -> str:
+    """Requirements without the clauses that packing answers."""
+    clauses = split_clauses(requirements)
+    return " && ".join(f"({clause})" for clause in clauses if not COMPARED.fullmatch(clause)) or "true"
+
+
 class Job:
     """A shape in evaluation: `asks` are the attributes of a slot that its Requirements refer to, in lower case."""
 
     def __init__(self, attributes: Mapping[str, str]) -> None:
         self.ad = parse_ad(attributes)
         # A job that does not say what it requires is as one that requires undefined: it runs nowhere.
-        text = COMPARED.sub("true", attributes.get("Requirements", "undefined"))
+        text = without_amounts(attributes.get("Requirements", "undefined"))
         self.needs = parse(text)
         self.inlined = inline(self.needs, self.ad)
         outside = outside_references(self.ad, self.needs, text)
@@ -182,12 +189,12 @@ def match_slots(jobs: Mapping[int, Job], slots: Iterable[Any], asked: Iterable[s
     """For each slot's name a number whose bit n says whether job n runs there; amounts are left to packing. `asked` are
     the attributes of the slots that their START refers to.
 
-    Slots that are equal in all that a job asks, and in what START asks, are judged once."""
+    Slots that are equal in all that a job asks, in what START asks, and in what that is made of, are judged once."""
     ads = {str(slot["Name"]): slot for slot in slots if "Name" in slot}
     groups: defaultdict[frozenset[str], list[int]] = defaultdict(list)
     for number, job in jobs.items():
         groups[job.asks | {"start", *(name.lower() for name in asked)}].append(number)
-    columns = {name: [_text(ad, name) for ad in ads.values()] for name in sorted(frozenset().union(*groups))}
+    columns = {name: [_made_of(ad, name) for ad in ads.values()] for name in sorted(frozenset().union(*groups))}
     found = dict.fromkeys(ads, 0)
     for asks, numbers in groups.items():
         for alike in _alike(list(ads), [columns[name] for name in sorted(asks)]):
@@ -198,6 +205,24 @@ def match_slots(jobs: Mapping[int, Job], slots: Iterable[Any], asked: Iterable[s
     return found
 
 
+def _made_of(ad: Any, name: str) -> tuple[str, ...]:
+    """The text of an attribute, and of each attribute of the ad that it is made of: startds send expressions as they
+    are written, and a collector adds what they refer to (measured, HTCondor 23.9.6)."""
+    texts: dict[str, str] = {}
+    names = [name]
+    while names:
+        name = names.pop()
+        if name not in texts:
+            texts[name] = _text(ad, name)
+            names += _words(texts[name])
+    return tuple(texts.values())
+
+
+@lru_cache(maxsize=10_000)
+def _words(text: str) -> list[str]:
+    return sorted(words(text))
+
+
 def _text(ad: Any, name: str) -> str:
     try:
         return str(ad.lookup(name))
@@ -205,9 +230,9 @@ def _text(ad: Any, name: str) -> str:
         return ""
 
 
-def _alike(names: Sequence[str], columns: Sequence[Sequence[str]]) -> list[list[str]]:
+def _alike(names: Sequence[str], columns: Sequence[Sequence[Hashable]]) -> list[list[str]]:
     """The names of slots that have the same in all these columns."""
-    found: defaultdict[tuple[str, ...], list[str]] = defaultdict(list)
+    found: defaultdict[tuple[Hashable, ...], list[str]] = defaultdict(list)
     for name, row in zip(names, zip(*columns, strict=True), strict=True):
         found[row].append(name)
     return list(found.values())

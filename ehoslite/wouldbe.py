@@ -21,14 +21,29 @@ NOBODY = "ehos-pool-00000000"
 # What is another on each node, and so not certain of any.
 NAMED = {"Machine": f'"{NOBODY}"', "Name": f'"slot1@{NOBODY}"', "EhosNode": f'"{NOBODY}"'}
 
-# What changes while a node runs, or is another on each node: it says nothing of the next node of its flavor.
+# HTCondor's names, each whole: a site's own attribute may well begin as one of them does.
+# Of claims, jobs and drains: a node that has just booted has none of these.
+OF_CLAIMS = re.compile(
+    r"AssignedGPUs|Child(AccountingGroup|Activity|Cpus|CurrentRank|DSlotId|Disk|EnteredCurrentState|GPUs|Memory|Name"
+    r"|Remote(Owner|User)|RetirementTimeRemaining|State)|Claim(EndTime|Id|Ids|IdList)|ClientMachine|DiskUsage|DSlotId"
+    r"|Drain(ing|ingRequestId|Reason)|EhosLeaseOver|ExecutableSize|ImageSize|Job(CurrentStartDate|Id|Start|Universe)"
+    r"|LastDrain(Reason|StartTime|StopTime)|LastPeriodicCheckpoint|Num(DynamicSlots|DynamicSlotsTime|Pids)"
+    r"|Offline(GPUs)?|PublicClaimIds?|Remote(Autoregroup|Group(Quota|ResourcesInUse)?|Host|NegotiatingGroup|Owner|Pool)"
+    r"|Remote(ScheddName|User(Prio|ResourcesInUse)?)|Slot(Type)?ID",
+    re.IGNORECASE,
+)
+
+# What every node has, and each at every time another: of a node to come it is not known.
 PASSING = re.compile(
-    r"(Activation|Address|Assigned|Authenticat|Child|Claim|Clock|COLLECTOR_|Condor(LoadAvg|ScratchDir)|ConsoleIdle"
-    r"|Current|DaemonCore|Daemon(Last|Start|Shutdown)|Drain|DSlot|Entered|Excess|Expected|Hardware|Hibernation|Job"
-    r"|Keyboard|Last|LoadAvg|Monitor|MyAddress|MyCurrentTime|MyType|NewDSlot|NextFetch|Num(DynamicSlots|Pids)|Offline"
-    r"|Private|Public|Recent|Remote|Retirement|StartdIpAddr|StarterAbility|SubnetMask|TargetType|TimeToLive"
-    r"|Total(Backfill|Claim|CondorLoad|InUse|Job|LoadAvg|Time|VirtualMemory)|Unhibernate|Update|Utsname(Node|Version)"
-    r"|VirtualMemory|Wake|EhosLeaseOver$|State$|Activity$|Slot(ID|TypeID)$)",
+    r"Activity|(My)?Address(V1)?|Authenticat(edIdentity|ionMethod)|Clock(Day|Min)|COLLECTOR_HOST_STRING"
+    r"|CondorScratchDir|(Console|Keyboard)Idle|CurrentRank|Daemon(LastReconfigTime|Shutdown|StartTime)"
+    r"|EnteredCurrent(Activity|State)|ExpectedMachine(Graceful|Quick)Draining(Badput|Completion)|HardwareAddress"
+    r"|Last(Benchmark|FetchWork(Completed|Spawned)|HeardFrom|Update)|(Total)?(Condor)?LoadAvg|MonitorSelf\w+"
+    r"|MyCurrentTime|RetirementTimeRemaining|StartdIpAddr|State|SubnetMask|TimeToLive"
+    r"|Total(Claim|Job)(Run|Suspend)Time|TotalTime(Backfill|Claimed|Drained|Matched|Owner|Preempting|Unclaimed)\w+"
+    r"|Updates?(SequenceNumber|(History|Lost|Sequenced|Total)(_\w+)?)|UtsnameNodename"
+    r"|(Recent)?((Activation|Claim)Requests|DaemonCoreDutyCycle|Job((Rank|UserPrio)?Preemptions|Starts)|NewDSlotNotMatch)"
+    r"|(Recent)?Job(Busy|Duration)(Time)?(Avg|Count|Max|Min|Std)",
     re.IGNORECASE,
 )
 
@@ -40,6 +55,7 @@ IDLE_MACHINE = {
     "TotalCondorLoadAvg": "0.0",
     "KeyboardIdle": "86400",
     "ConsoleIdle": "86400",
+    "JobStarts": "0",
 }
 
 # As HTCondor's startd writes it for a partitionable slot (measured, 23.9.6), with its term for GPUs always there.
@@ -75,11 +91,14 @@ class Offer:
     left_out: frozenset[str] = frozenset()
 
     def certain_for(self, asked: Collection[str]) -> frozenset[str] | None:
-        """The same where attributes of these names are asked for (in lower case), without what was left out."""
-        if not self.left_out:
+        """The same where attributes of these names are asked for (in lower case), without what was left out and what
+        passes."""
+        names = {name.lower() for name in self.ad}
+        unknown = self.left_out | (passing(asked) - names)
+        if not unknown:
             return self.certain
-        every = {*asked, *(name.lower() for name in self.ad)}.union(*(words(text) for text in self.ad.values()))
-        return (frozenset(every) if self.certain is None else self.certain) - self.left_out
+        every = {*asked, *names}.union(*(words(text) for text in self.ad.values()))
+        return (frozenset(every) if self.certain is None else self.certain) - unknown
 
 
 def build_offer(flavor: Flavor, samples: Mapping[str, Sample], assumed: Mapping[str, str], now: float) -> Offer:
@@ -150,7 +169,7 @@ def keep_static(attributes: Iterable[tuple[str, str]], node: str, partitionable:
     """What of a slot's ad the next node of its flavor will send too: without what passes, with all of its room free."""
     other = f"{node.rpartition('-')[0]}-00000000"  # no node has this name, and it looks like one
     seen = {name: text.replace(node, other) if node else text for name, text in attributes}
-    kept = {name: text for name, text in seen.items() if not PASSING.match(name)}
+    kept = {name: text for name, text in seen.items() if not (PASSING.fullmatch(name) or OF_CLAIMS.fullmatch(name))}
     return kept | all_free({name.lower(): (name, text) for name, text in seen.items()}) if partitionable else kept
 
 
@@ -207,12 +226,18 @@ def asked_through(attributes: Mapping[str, str], asked: Collection[str]) -> set[
 
 
 def left_out(ad: Mapping[str, str]) -> frozenset[str]:
-    """The attributes of an ad that were not kept, and those that are made of them; in lower case."""
+    """The attributes of an ad that were not kept or that pass, and those that are made of them; in lower case."""
+    uses = {name.lower(): words(text) for name, text in ad.items()}
     found = {name.lower() for name, text in ad.items() if text == LEFT_OUT}
-    uses = {name.lower(): words(text) for name, text in ad.items()} if found else {}
+    found |= passing(set().union(*uses.values())) - uses.keys()
     while more := {name for name, used in uses.items() if used & found} - found:
         found |= more
     return frozenset(found)
+
+
+def passing(names: Iterable[str]) -> set[str]:
+    """Those of the names that are of what passes."""
+    return {name for name in names if PASSING.fullmatch(name)}
 
 
 def words(text: str) -> set[str]:

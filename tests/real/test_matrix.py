@@ -37,14 +37,17 @@ TEMPLATES = {
     "plain": ("True", ""),
     "soft": (
         "True",
-        'HasDocker = True\nSoftware = "matlab,root"\nSoftVersion = 3\nSite = "north"\n'
-        "STARTD_ATTRS = HasDocker Software SoftVersion Site",
+        'HasDocker = True\nSoftware = "matlab,root"\nSoftVersion = 3\nSite = "north"\nHardwareClass = "gpu2024"\n'
+        "IsRoomy = TotalSlotMemory > 4096\nSTARTD_ATTRS = HasDocker Software SoftVersion Site HardwareClass IsRoomy",
     ),
     "picky": (
         'TARGET.RequestCpus <= 2 && (TARGET.Color ?: "red") == "red" && TARGET.Owner =!= "bob" && Open',
         'Open = True\nSite = "south"\nSoftVersion = 12\nSTARTD_ATTRS = Open Site SoftVersion',
     ),
-    "arm": ("TARGET.Niceness =!= 1", "ARCH = AARCH64\nHasDocker = False\nSTARTD_ATTRS = HasDocker"),
+    "arm": (
+        "TARGET.Niceness =!= 1 || IsRoomy",
+        "ARCH = AARCH64\nHasDocker = False\nIsRoomy = TotalSlotMemory > 2000\nSTARTD_ATTRS = HasDocker IsRoomy",
+    ),
 }
 
 
@@ -123,6 +126,11 @@ REQUIREMENTS = [
     'versionGE(split(TARGET.CondorVersion)[1], "9.0.0")',
     "MY.Missing =?= undefined && MY.Wish == TARGET.Site",
     "TARGET.Memory >= 2 * RequestMemory",
+    "TARGET.Memory >= RequestMemory * 20",
+    "TARGET.Cpus >= RequestCpus + 1 || TARGET.HasDocker",
+    "TARGET.IsRoomy",
+    'TARGET.HardwareClass == "gpu2024"',
+    "TARGET.JobStarts >= 0 && TARGET.TotalVirtualMemory > 0",
 ]
 
 # Further lines of the submit description, for shapes that differ in what they request or say.

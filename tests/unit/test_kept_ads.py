@@ -41,6 +41,47 @@ def test_what_passes_is_not_kept_and_all_room_is_free() -> None:
     assert not {"State", "LoadAvg", "MyAddress", "LastHeardFrom"} & set(kept)
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("HardwareClass", "PrivateNetwork", "PublicNetwork", "JobClass", "RemoteStorage", "MonitoringGroup", "States"),
+        *(
+            "OfflineData",
+            "LastImageBuild",
+            "ClaimableBy",
+            "ClockSpeed",
+            "UpdateChannel",
+            "RecentKernel",
+            "DrainageSite",
+        ),
+    ],
+)
+def test_a_site_s_own_attribute_is_kept_whatever_its_name_begins_with(name: str) -> None:
+    learned = keep_static({**LEARNED, name: '"yes"'}.items(), "", partitionable=True)
+    assert judge(f'TARGET.{name} == "yes"', learned) == RUNS
+
+
+PASSES = {"ClockMin": "30", "RecentJobStarts": "0", "MyAddress": '"<127.0.0.1>"'}
+
+
+@pytest.mark.parametrize(
+    ("clause", "more"),
+    [
+        ("TARGET.ClockMin < 480", {}),
+        ("TARGET.RecentJobStarts < 5 && TARGET.HasDocker", {}),
+        ("TARGET.IsFresh", {"IsFresh": "RecentJobStarts < 5"}),
+        ("true", {"Start": "ClockMin < 480"}),
+        ("true", {"Start": "IsNight", "IsNight": "ClockMin < 480"}),
+    ],
+)
+def test_what_passes_is_no_certain_answer(clause: str, more: dict[str, str]) -> None:
+    learned = keep_static({**LEARNED, **PASSES, **more}.items(), "", partitionable=True)
+    verdict = judge(clause, learned)
+    assert (verdict.runs, verdict.surely) == (False, False)
+    assert judge(f"TARGET.OpSysMajorVer == 11 && {clause}", learned).surely, "the rest is certain all the same"
+    assert judge("TARGET.JobStarts == 0 && TARGET.LoadAvg < 1", {**learned, "Start": "true"}) == RUNS, "on a new node"
+
+
 BUSY = {
     "MachineResources": '"Cpus Memory Disk Swap licenses Tapes GPUs"',
     "Licenses": "0",

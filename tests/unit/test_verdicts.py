@@ -243,6 +243,31 @@ def test_amounts_of_slots_are_left_to_packing() -> None:
     assert found("TARGET.Memory >= 100") == {"plain": 0, "docker": 0}
 
 
+@pytest.mark.parametrize(
+    "requirements",
+    [
+        "TARGET.Memory >= RequestMemory * 2",
+        "TARGET.Memory >= RequestMemory + 100 && TARGET.Disk >= RequestDisk",
+        "TARGET.Memory >= RequestMemory ? TARGET.HasDocker : false",
+        "!(TARGET.Memory >= RequestMemory) && TARGET.HasDocker",
+    ],
+)
+def test_what_begins_as_a_comparison_of_amounts_is_none(requirements: str) -> None:
+    assert found(requirements, Memory="150") == {"plain": 0, "docker": int("HasDocker : false" in requirements)}
+
+
+@pytest.mark.parametrize(
+    ("requirements", "start"),
+    [("TARGET.IsRoomy", "true"), ("true", "IsRoomy"), ("TARGET.IsFit", "true"), ("true", "IsFit && true")],
+)
+def test_slots_that_say_the_same_by_what_differs_are_judged_each(requirements: str, start: str) -> None:
+    """A startd sends an expression as it is written."""
+    same = {"Start": start, "IsFit": "IsRoomy || false", "IsRoomy": "TotalSlotMemory > 4000"}
+    both = [parse_ad({**same, "Name": f'"{size}"', "TotalSlotMemory": size}) for size in ("8000", "1000")]
+    for ads in (both, both[::-1]):
+        assert match_slots({0: Job({"Requirements": requirements})}, ads, ()) == {"8000": 1, "1000": 0}
+
+
 def test_slots_judge_jobs() -> None:
     assert found("true", Start="TARGET.RequestMemory < 50") == {"plain": 0, "docker": 0}
     assert found("true", asked=("Open",), Start="Open", Open="true") == {"plain": 1, "docker": 1}
