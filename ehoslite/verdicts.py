@@ -21,7 +21,7 @@ from ehoslite.wouldbe import words
 # `TARGET.Disk >= RequestDisk` and its like, clauses that condor_submit adds: true wherever packing finds room.
 COMPARED = re.compile(r"TARGET\.(Cpus|Memory|Disk|GPUs) >= (?:MY\.)?Request\1", re.IGNORECASE)
 
-# The first failing clauses tell enough.
+# The first failing clauses of the job, and of the slot, tell enough.
 CLAUSES = 3
 
 
@@ -55,8 +55,8 @@ def judge_offer(job: Any, slot: Any, certain: frozenset[str] | None) -> Verdict:
     if certain is not None:
         surely |= any(_of_slot(job, clause) <= certain for clause in asked)
         surely |= any(_of_slot(slot, clause, own=True) <= certain for clause in offered)
-    texts = [*asked, *(f"the node's own {clause}" for clause in offered)]
-    return Verdict(False, tuple(texts[:CLAUSES]) or ("Requirements",), surely)
+    texts = [*asked[:CLAUSES], *(f"the node's own {clause}" for clause in offered[:CLAUSES])]
+    return Verdict(False, tuple(texts) or ("Requirements",), surely)
 
 
 def _of_slot(mine: Any, clause: str, *, own: bool = False) -> set[str]:

@@ -144,6 +144,12 @@ def test_start_is_asked_too() -> None:
     assert verdict == Verdict(False, ('the node\'s own TARGET.Owner isnt "mallory"',), True)
 
 
+def test_what_start_says_is_not_hidden_behind_what_the_job_says() -> None:
+    clauses = [f"TARGET.Missing{number}" for number in range(5)]
+    verdict = judge(" && ".join(clauses), LEARNED, Owner='"mallory"')
+    assert verdict.clauses == (*clauses[:3], 'the node\'s own TARGET.Owner isnt "mallory"')
+
+
 def test_requests_that_are_expressions() -> None:
     asked = "TARGET.Memory >= RequestMemory"
     assert judge(asked, LEARNED, RequestMemory="ifThenElse(isUndefined(MemoryUsage), 7000, MemoryUsage)") == RUNS
