@@ -175,9 +175,10 @@ class CronDaemon:
         try:
             wait_until(lambda: passes.isdisjoint(read_parents()), patience, "the passes under way to end")
         except LabError:
-            for pid in _with_descendants(passes):
+            family = _halt(passes)
+            for pid in family:
                 send_signal(pid, signal.SIGKILL)
-            wait_until(lambda: passes.isdisjoint(read_parents()), START_SECONDS, "the killed passes to end")
+            wait_until(lambda: family.isdisjoint(read_parents()), START_SECONDS, "the killed passes to end")
 
     def __enter__(self) -> Self:
         self.start()
@@ -203,6 +204,16 @@ class CronDaemon:
         """Return the mails that cron sent, head and body, oldest first."""
         found = (path for path in (self.directory / "mail").iterdir() if not path.name.startswith("."))
         return [path.read_text() for path in sorted(found, key=lambda path: path.stat().st_mtime_ns)]
+
+
+def _halt(pids: set[int]) -> set[int]:
+    """Halt these processes and their descendants, those too that they start meanwhile; gives all of them."""
+    family: set[int] = set()
+    while more := _with_descendants(pids) - family:
+        for pid in more:
+            send_signal(pid, signal.SIGSTOP)
+        family |= more
+    return family
 
 
 def _with_descendants(pids: set[int]) -> set[int]:
