@@ -92,9 +92,9 @@ def take_look(pool: Pool, settings: Settings, now: float, remaining: Callable[[]
 def _answer_lines(schedd: str, answer: Any, pool: Pool, look: Look) -> list[str]:
     if isinstance(answer, Unanswered):
         return [f"schedd {schedd}: {answer}; whether it has the job is not known"]
-    shape = _find_shape(pool, look, answer)
+    shape, judged = find_shape(pool, look, answer)
     slots = pool.explain(shape.ad) if shape and _waits(answer) else []
-    return job_lines(schedd, answer, shape, slots, look)
+    return job_lines(schedd, answer, shape, slots, judged)
 
 
 def read_id(name: str) -> tuple[int, int | None]:
@@ -105,17 +105,19 @@ def read_id(name: str) -> tuple[int, int | None]:
     return int(given[1]), int(given[2]) if given[2] else None
 
 
-def _find_shape(pool: Pool, look: Look, job: Mapping[str, Any]) -> Shape | None:
-    """The shape that this job is of; None if its requests come to no numbers. One that does not count (it has just
-    come, or is not served) is judged alone."""
+def find_shape(pool: Pool, look: Look, job: Mapping[str, Any]) -> tuple[Shape | None, Look]:
+    """The shape that this job is of, None if its requests come to no numbers; and the look with the World whose ilks
+    it speaks of. One that does not count (it has just come, or is not served) is judged alone, in a World of its
+    own."""
     read = read_demand({"": [job]}).shapes
     if not read:
-        return None
+        return None, look
     for shape in look.world.demand.shapes:
         if (shape.request, shape.ad) == (read[0].request, read[0].ad):
-            return shape
-    alone = replace(look.world, demand=replace(look.world.demand, shapes=read))
-    return evaluate(pool, alone, look.memory).demand.shapes[0]
+            return shape, look
+    alone = replace(look.world, demand=replace(look.world.demand, shapes=read), unmatched="")
+    judged = evaluate(pool, alone, look.memory)
+    return judged.demand.shapes[0], replace(look, world=judged)
 
 
 def _waits(job: Mapping[str, Any]) -> bool:
@@ -146,7 +148,10 @@ def job_lines(schedd: str, job: Mapping[str, Any], shape: Shape | None, slots: S
 
 
 def flavor_lines(shape: Shape, world: World) -> Iterator[str]:
-    """What is to be said of each flavor, and of each cloud that does not answer."""
+    """What is to be said of each flavor, and of each cloud that does not answer; first, if Requirements were not
+    evaluated."""
+    if shape.runs_on is None and world.unmatched:
+        yield f"Requirements are not evaluated, amounts alone decide: {world.unmatched}"
     whys = {misfit.flavor: misfit.clauses for misfit in shape.misfits}
     for cloud in world.clouds:
         if cloud.fault:

@@ -11,13 +11,18 @@ import pytest
 from ehoslite.ads import read_demand
 from ehoslite.asking import Unanswered
 from ehoslite.booting import keys_of
+from ehoslite.errors import PoolUnreachable
+from ehoslite.matching import Matched, Matching, Verdict
 from ehoslite.memory import Boots, Memory
 from ehoslite.model import CloudView, Flavor, Room, Shape, World
+from ehoslite.observe import evaluate
 from ehoslite.plan import plan
+from ehoslite.pool import Pool
 from ehoslite.resources import Resources
 from ehoslite.serving import Served, read_served
-from ehoslite.why import Look, unserved_lines, waiting_lines
-from tests.unit.worlds import LARGE, NOW, SMALL, jobs, memory, remembered, server, settings, slot, world
+from ehoslite.settings import CondorSettings
+from ehoslite.why import Look, find_shape, flavor_lines, unserved_lines, waiting_lines
+from tests.unit.worlds import LARGE, NOW, SMALL, alien, jobs, memory, remembered, server, settings, slot, world
 
 NOTHING = "nothing that ehoslite knows of: there is room for it, and the negotiator will start it"
 # A slot on which one job of a core fits, so that none waits for want of room.
@@ -200,3 +205,64 @@ def test_jobs_for_which_a_node_boots_are_listed_as_being_served() -> None:
     assert "every job has room, a node that boots" in alone[1]
     assert alone[3] == "being served:"
     assert "being served:" not in unserved_lines(look_at(ROOM))
+
+
+# A job that does not count
+
+
+class Matchmaker(Pool):
+    """A pool in which a shape runs on the slots and flavors that its ad names; its collector answers the first so many
+    questions."""
+
+    def __init__(self, answers: int = 9) -> None:
+        super().__init__(CondorSettings())
+        self.answers = answers
+
+    def match(self, matching: Matching) -> Matched:
+        self.answers -= 1
+        if self.answers < 0:
+            raise PoolUnreachable("the child died")
+        named = [shape.split() for shape in matching.shapes]
+        slots = {name: sum((name in names) << bit for bit, names in enumerate(named)) for name in ("one", "two")}
+        verdicts = tuple(
+            tuple(Verdict(flavor.name in names, ("wants another",)) for names in named) for flavor in matching.flavors
+        )
+        return Matched(slots, verdicts, judged=len(named))
+
+
+OTHERS = [group("bob", Ad="one"), group("carol", Ad="two")]
+YES = ["here/small: yes, 1 side by side", "here/large: yes, 8 side by side"]
+
+
+def told_of_flavors(pool: Pool, waiting: list[dict[str, Any]], job: dict[str, Any]) -> list[str]:
+    """Where a job of alice's, who is capped, could run while these wait, too."""
+    demand = read_served({"one": [*waiting, job]}, Served({"alice": 0}))
+    slots = [replace(alien(free=Resources()), name=name, machine=name) for name in ("one", "two")]
+    seen = evaluate(pool, replace(world(slots=slots), demand=demand), Memory())
+    shape, judged = find_shape(pool, look_at(seen), job)
+    assert shape is not None
+    return list(flavor_lines(shape, judged.world))
+
+
+@pytest.mark.parametrize("waiting", [[], OTHERS], ids=["nothing else waits", "two other shapes wait"])
+@pytest.mark.parametrize(
+    ("runs_on", "said"),
+    [
+        ("one two small large", YES),
+        ("small", [YES[0], "here/large: no: wants another"]),
+        ("", ["here/small: no: wants another", "here/large: no: wants another"]),
+    ],
+)
+def test_a_job_that_does_not_count_is_told_its_own_flavors(
+    waiting: list[dict[str, Any]], runs_on: str, said: list[str]
+) -> None:
+    assert told_of_flavors(Matchmaker(), waiting, group("alice", Ad=f"alice {runs_on}")) == said
+
+
+@pytest.mark.parametrize(
+    ("answers", "remark"), [(9, []), (1, ["Requirements are not evaluated, amounts alone decide"])]
+)
+def test_that_nobody_evaluated_its_requirements_is_told(answers: int, remark: list[str]) -> None:
+    said = told_of_flavors(Matchmaker(answers), OTHERS, group("alice", Ad="alice small large"))
+    assert [line.partition(":")[0] for line in said[:-2]] == remark
+    assert said[-2:] == YES
