@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from ehoslite.model import Flavor, Leftover, Node, Shape, World
 
@@ -130,13 +131,14 @@ class Cost:
 @dataclass(frozen=True, slots=True)
 class Plan:
     """What a pass means to do, and what it does not; `flavors` are those that it chose among, `cost` is that of the
-    nodes before it acts."""
+    nodes before it acts, `packed` is how many idle jobs it counts on each node for, by node id."""
 
     actions: tuple[Action, ...] = ()
     held: tuple[HoldBack, ...] = ()
     nodes: tuple[Node, ...] = ()
     flavors: tuple[Flavor, ...] = ()
     cost: Cost | None = None
+    packed: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,7 +36,8 @@ def plan(world: World, memory: Memory, settings: Settings) -> Plan:
     retiring.retire_idle(draft)
     retiring.report_drift(draft)
     shrinking.sweep_leftovers(draft)
-    return Plan(tuple(draft.actions), tuple(draft.held), draft.nodes, tuple(draft.flavors.values()), cost)
+    packed = {node.id: jobs for node in draft.nodes if (jobs := draft.packing.used[node.id])}
+    return Plan(tuple(draft.actions), tuple(draft.held), draft.nodes, tuple(draft.flavors.values()), cost, packed)
 
 
 def plan_elsewhere(world: World, memory: Memory, settings: Settings, outcomes: Sequence[Outcome]) -> Plan:

@@ -6,29 +6,24 @@ It looks as a pass looks and takes its reasons from the plan of a dry run, so it
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-from ehoslite import policies
-from ehoslite.actions import Create, HoldBack, Plan
-from ehoslite.ads import UNREADABLE, number, read_demand, text
+from ehoslite.actions import Create
+from ehoslite.ads import number, read_demand, text
 from ehoslite.asking import Unanswered
 from ehoslite.carving import side_by_side
-from ehoslite.clouds import open_clouds
 from ehoslite.deadline import Deadline
 from ehoslite.errors import EXIT_ACTION_FAILED, EXIT_FINE, Fault, FixConfiguration
-from ehoslite.memory import Memory
+from ehoslite.look import Look, take_look
 from ehoslite.model import Flavor, Shape, World
-from ehoslite.nodes import remember
-from ehoslite.observe import evaluate, observe
-from ehoslite.plan import plan
+from ehoslite.observe import evaluate
 from ehoslite.pool import Pool
-from ehoslite.record import Record
 from ehoslite.report import printable
 from ehoslite.schedds import UNIVERSES
-from ehoslite.serving import capping, whose_are_capped
 from ehoslite.settings import Settings
+from ehoslite.why_waits import waiting_lines
 
 STATUS = {1: "idle", 2: "running", 3: "removed", 4: "completed", 5: "held", 6: "transferring output", 7: "suspended"}
 
@@ -43,16 +38,6 @@ SERVED = {"waits-for-boot"}
 
 # What fails, and on which slots.
 Slots = Sequence[tuple[tuple[str, ...], list[str]]]
-
-
-@dataclass(frozen=True)
-class Look:
-    """What a dry run has seen and decided; `caps` are those of demand.caps."""
-
-    world: World
-    memory: Memory
-    plan: Plan
-    caps: Mapping[str, int] = field(default_factory=dict)
 
 
 def tell_job(settings: Settings, now: float, name: str, schedd: str) -> int:
@@ -81,14 +66,6 @@ def tell_unserved(settings: Settings, now: float) -> int:
     return EXIT_FINE
 
 
-def take_look(pool: Pool, settings: Settings, now: float, remaining: Callable[[], float]) -> Look:
-    """Look and plan as a pass does. Raises PoolUnreachable."""
-    memory = Record(settings.record, now, keep=False).memory()
-    world = observe(pool, open_clouds(settings, remaining), memory, now)
-    decided = plan(world, remember(memory, world, settings), settings)
-    return Look(world, memory, decided, settings.demand.caps)
-
-
 def _answer_lines(schedd: str, answer: Any, pool: Pool, look: Look) -> list[str]:
     if isinstance(answer, Unanswered):
         return [f"schedd {schedd}: {answer}; whether it has the job is not known"]
@@ -107,8 +84,8 @@ def read_id(name: str) -> tuple[int, int | None]:
 
 def find_shape(pool: Pool, look: Look, job: Mapping[str, Any]) -> tuple[Shape | None, Look]:
     """The shape that this job is of, None if its requests come to no numbers; and the look with the World whose ilks
-    it speaks of. One that does not count (it has just come, or is not served) is judged alone, in a World of its
-    own."""
+    it speaks of. One that does not count (it has just come, or is not served) is judged alone, in a World of its own,
+    as a shape of no jobs."""
     read = read_demand({"": [job]}).shapes
     if not read:
         return None, look
@@ -117,7 +94,7 @@ def find_shape(pool: Pool, look: Look, job: Mapping[str, Any]) -> tuple[Shape | 
             return shape, look
     alone = replace(look.world, demand=replace(look.world.demand, shapes=read), unmatched="")
     judged = evaluate(pool, alone, look.memory)
-    return judged.demand.shapes[0], replace(look, world=judged)
+    return replace(judged.demand.shapes[0], count=0), replace(look, world=judged)
 
 
 def _waits(job: Mapping[str, Any]) -> bool:
@@ -184,57 +161,6 @@ def slot_lines(slots: Slots) -> list[str]:
     return lines + ([f"{rest} more, for other reasons"] if rest else [])
 
 
-def waiting_lines(schedd: str, job: Mapping[str, Any], shape: Shape, look: Look) -> list[str]:
-    """Boots that are under way, what the next pass would make, and what it holds back."""
-    now = look.world.now
-    fitting, lines = _fitting(shape, look), []
-    for node in look.plan.nodes:
-        place, boots = f"{node.cloud}/{node.flavor}", now - node.created
-        if place in fitting and policies.is_booting(node, now):
-            lines.append(f"the boot of node {node.id} ({place}), for {boots:.0f} s so far")
-    made = [action for action in look.plan.actions if isinstance(action, Create) and action.subject in fitting]
-    for subject, reason in dict.fromkeys((action.subject, action.reason) for action in made):
-        lines.append(f"the next pass, which would create {subject}: {reason.text} [{reason.code}]")
-    held = [hold.reason for hold in look.plan.held if concerns(hold, schedd, job, shape, look)]
-    lines += [f"{reason.text} [{reason.code}]" for reason in held]
-    if why := text(job, "LastRejMatchReason").strip():
-        lines.append(f"the negotiator, which said {now - number(job, 'LastRejMatchTime', now):.0f} s ago: {why}")
-    return lines or ["nothing that ehoslite knows of: there is room for it, and the negotiator will start it"]
-
-
-def _fitting(shape: Shape, look: Look) -> set[str]:
-    """The flavors on which it runs, or may run, by the names that subjects have."""
-    every = (flavor for cloud in look.world.clouds for flavor in cloud.flavors)
-    return {f"{one.cloud}/{one.name}" for one in every if shape.takes(one.ilk) and one.resources.fits(shape.request)}
-
-
-def concerns(hold: HoldBack, schedd: str, job: Mapping[str, Any], shape: Shape, look: Look) -> bool:
-    """Whether a hold-back is about this job: its shape, its owner or group, its schedd, or where it could run."""
-    if hold.shape is not None:
-        return (hold.shape.request, hold.shape.ad) == (shape.request, shape.ad)
-    match hold.reason.code:
-        case "cloud-silent":
-            return True
-        case "schedd-silent":
-            return hold.subject == schedd
-        case "boots-fail":
-            return hold.subject in _fitting(shape, look)
-        case "not-matched":
-            return shape.runs_on is None
-        case "not-negotiated":
-            return not number(job, "AutoClusterId")
-        case "capped":
-            return hold.subject in {whose_are_capped(name, look.caps) for name in capping(job, look.caps)}
-        case "unreadable-request":
-            return hold.subject == _unreadable_of(text(job, "Owner"))
-    return False
-
-
-def _unreadable_of(owner: str) -> str:
-    """How the jobs of this owner are spoken of when one of them cannot be read: then none of them counts."""
-    return next((odd.what for odd in read_demand({"": [{"JobCount": 1, UNREADABLE: owner}]}).unreadable), "")
-
-
 def about_nodes(look: Look) -> set[str]:
     """The subjects of hold-backs that concern nodes that there are, or are to be without demand for them."""
     return {*NOT_DEMAND, *(node.id for node in look.plan.nodes), *(slot.name for slot in look.world.slots)}
@@ -249,5 +175,9 @@ def unserved_lines(look: Look) -> list[str]:
     lines = [f"idle jobs: {idle} in {len(look.world.demand.shapes)} shapes; the next pass would create {made} nodes"]
     waiting = [f"{one.text} [{one.code}]" for one in held if one.code not in SERVED]
     served = [f"  {one.text} [{one.code}]" for one in held if one.code in SERVED]
-    lines += ["", *waiting] if waiting else ["every job has room, a node that boots, or one that the next pass makes"]
+    lines += (
+        ["", *waiting]
+        if waiting
+        else ["every job has room, a node that boots, or one that the next pass makes or takes back"]
+    )
     return [*lines, *(["", "being served:", *served] if served else [])]

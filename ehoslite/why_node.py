@@ -11,13 +11,13 @@ from typing import Any
 from ehoslite import policies
 from ehoslite.deadline import Deadline
 from ehoslite.errors import EXIT_ACTION_FAILED, EXIT_FINE, EhosError
+from ehoslite.look import Look, take_look
 from ehoslite.model import CondorState, Node
 from ehoslite.pool import Pool
 from ehoslite.record import Record
 from ehoslite.report import printable
 from ehoslite.settings import Settings
 from ehoslite.status import ago
-from ehoslite.why import Look, take_look
 
 # How many of the last passes that did something to a node are told.
 PASSES = 8

@@ -8,11 +8,13 @@ from typing import Any
 import pytest
 
 from ehoslite.allowance import amounts_of
+from ehoslite.look import Look
 from ehoslite.memory import Memory
 from ehoslite.model import Flavor, Room, Shape, World
 from ehoslite.nodes import remember
 from ehoslite.resources import Resources
-from ehoslite.why import Look, concerns, unserved_lines
+from ehoslite.why import unserved_lines
+from ehoslite.why_waits import concerns
 from tests.unit.test_retiring import drained
 from tests.unit.worlds import (
     LARGE,

@@ -12,6 +12,7 @@ from ehoslite.ads import read_demand
 from ehoslite.asking import Unanswered
 from ehoslite.booting import keys_of
 from ehoslite.errors import PoolUnreachable
+from ehoslite.look import Look
 from ehoslite.matching import Matched, Matching, Verdict
 from ehoslite.memory import Boots, Memory
 from ehoslite.model import CloudView, Flavor, Room, Shape, World
@@ -21,7 +22,8 @@ from ehoslite.pool import Pool
 from ehoslite.resources import Resources
 from ehoslite.serving import Served, read_served
 from ehoslite.settings import CondorSettings
-from ehoslite.why import Look, find_shape, flavor_lines, unserved_lines, waiting_lines
+from ehoslite.why import find_shape, flavor_lines, unserved_lines
+from ehoslite.why_waits import waiting_lines
 from tests.unit.worlds import LARGE, NOW, SMALL, alien, jobs, memory, remembered, server, settings, slot, world
 
 NOTHING = "nothing that ehoslite knows of: there is room for it, and the negotiator will start it"
@@ -193,6 +195,74 @@ def test_the_breaker_says_why_boots_failed_and_when_one_is_tried_again() -> None
     assert any(
         "3 boots or creations in a row have failed, the last: no network; one node tried in" in line for line in said
     )
+
+
+BIG = jobs(1, memory=800)
+TRIED = replace(jobs(2), runs_on=frozenset(), tries=frozenset({1}))
+TWO_ILKS = replace(BIG, runs_on=frozenset({1, 2}))
+DRAINED = world([server("n1")], [slot("n1", "Drained", "Idle")])
+BOOTING = memory(remembered("n1", age=100))
+# Jobs that wait, and what else there is; the parts of what is said of the first of them, and of the second.
+FOR_WHOM: dict[str, tuple[World, Memory, dict[str, Any], list[str], list[str]]] = {
+    "a node is taken back": (
+        replace(DRAINED, demand=world(shapes=[jobs(1), jobs(1, cpus=99)]).demand),
+        *(Memory(), {"nodes_max": 1}),
+        ["next pass, which would undrain n1 (other jobs may come first): there is room on it for 1 idle job [demand]"],
+        ["[no-flavor-fits]"],
+    ),
+    "a node is taken back for the minimum": (
+        replace(DRAINED, demand=world(shapes=[BIG, jobs(1, cpus=99)]).demand, slots=(*DRAINED.slots, alien())),
+        *(Memory(), {"nodes_min": 1}),
+        [NOTHING],
+        ["[no-flavor-fits]"],
+    ),
+    "room is made": (
+        world([server("n1")], [slot("n1", idle_for=10)], [jobs(1, cpus=4), jobs(1, cpus=99)]),
+        *(Memory(), {"nodes_max": 1}),
+        ["the next pass, which would drain n1: its place is needed: 1 idle job of 4 cpus, ", "[nodes-max]"],
+        ["[no-flavor-fits]"],
+    ),
+    "others are packed onto what boots": (
+        world([server("n1")], shapes=[jobs(1), BIG]),
+        *(BOOTING, {"nodes_max": 1}),
+        ["the boot of node n1 (here/small), for 100 s so far; others may come first", "[waits-for-boot]"],
+        ["[nodes-max]"],
+    ),
+    "nothing is packed onto what boots": (
+        world([server("n1"), server("n2")], ROOM.slots, [jobs(1), jobs(1, cpus=99)]),
+        *(memory(remembered("n2", age=100)), {"nodes_min": 9}),
+        *([NOTHING], ["[no-flavor-fits]"]),
+    ),
+    "a larger node is made for others": (
+        world(shapes=[jobs(1, cpus=8), jobs(1)]),
+        *(Memory(), {}),
+        ["the next pass, which would create here/large: no room for 1 idle job of 8 cpus, "],
+        ["create here/large (other jobs may come first): no room for 1 idle job of 8 cpus, ", "of 1 cpus, "],
+    ),
+    "a node is tried out": (
+        world([server("n1")], [slot("n1", idle_for=10, ilk=2)], [TRIED, TWO_ILKS], flavors=[replace(SMALL, ilk=1)]),
+        *(Memory(), {}),
+        ["which would create here/small: 2 idle jobs of 1 cpus, 100 MB memory, 0.0977 MB disk may run there; "],
+        [NOTHING],
+    ),
+}
+
+
+@pytest.mark.parametrize("case", FOR_WHOM)
+def test_what_is_done_is_told_to_those_for_whom_it_is(case: str) -> None:
+    seen, past, scaling, *expected = FOR_WHOM[case]
+    look = look_at(seen, past, **scaling)
+    for shape, parts in zip(seen.demand.shapes, expected, strict=True):
+        said = told(look, shape)
+        assert len(said) == len(parts), said
+        assert [part for part, line in zip(parts, said, strict=True) if part not in line] == [], said
+
+
+def test_nothing_is_done_for_a_job_that_does_not_count() -> None:
+    counted = look_at(world([server("n1")], shapes=[jobs(3)]), BOOTING)
+    assert len(told(counted)) == 3
+    shape, judged = find_shape(Matchmaker(), counted, group("alice", Ad="small"))
+    assert told(judged, shape) == ["the next pass: it was not yet among the idle jobs that this one counted"]
 
 
 def test_jobs_for_which_a_node_boots_are_listed_as_being_served() -> None:

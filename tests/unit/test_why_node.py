@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import pytest
 
+from ehoslite.look import Look
 from ehoslite.memory import Memory
 from ehoslite.model import CondorState, Node, VmState, World
 from ehoslite.nodes import remember
 from ehoslite.plan import plan
-from ehoslite.why import Look
 from ehoslite.why_node import find_nodes, node_lines, past_lines
 from tests.unit.worlds import NOW, SMALL, claim, memory, remembered, server, settings, slot, world
 
