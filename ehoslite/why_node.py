@@ -6,18 +6,22 @@ It looks as a pass looks and takes its reasons from the plan of a dry run.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from ehoslite import policies
+from ehoslite.actions import HoldBack, Reason
 from ehoslite.deadline import Deadline
+from ehoslite.draft import idle_jobs
 from ehoslite.errors import EXIT_ACTION_FAILED, EXIT_FINE, EhosError
 from ehoslite.look import Look, take_look
-from ehoslite.model import CondorState, Node
+from ehoslite.model import CondorState, Node, VmState
 from ehoslite.pool import Pool
 from ehoslite.record import Record
 from ehoslite.report import printable
 from ehoslite.settings import Settings
 from ehoslite.status import ago
+from ehoslite.windows import in_force
 
 # How many of the last passes that did something to a node are told.
 PASSES = 8
@@ -64,13 +68,17 @@ def node_lines(node: Node, look: Look, settings: Settings) -> Iterator[str]:
     yield f"  startd: {startd_text(node, now, settings)}"
     for slot in node.slots:
         yield f"    {slot.name}: {slot.state}/{slot.activity}, {slot.free} free"
-    clouds = {cloud.name: cloud for cloud in look.world.clouds if not cloud.fault}
-    offered = clouds[node.cloud].flavors if node.cloud in clouds else ()
-    flavor = next((one for one in offered if one.name == node.flavor), None)
-    if policies.has_drifted(node, flavor, clouds):
+    if has_drifted(node, look):
         yield "  it differs from what would be made today (image, flavor, template or options)"
     yield "what the next pass would do:"
-    yield from (f"  {line}" for line in plan_lines(node, look))
+    yield from (f"  {line}" for line in plan_lines(node, look, settings))
+
+
+def has_drifted(node: Node, look: Look) -> bool:
+    """Whether it is made of something else than a new one of its flavor would be."""
+    clouds = {cloud.name: cloud for cloud in look.world.clouds if not cloud.fault}
+    offered = clouds[node.cloud].flavors if node.cloud in clouds else ()
+    return policies.has_drifted(node, next((one for one in offered if one.name == node.flavor), None), clouds)
 
 
 def startd_text(node: Node, now: float, settings: Settings) -> str:
@@ -86,30 +94,70 @@ def startd_text(node: Node, now: float, settings: Settings) -> str:
     return f"{node.condor_state}{ours}{since}, heard of {now - node.heard:.0f} s ago as {node.machine}"
 
 
-def plan_lines(node: Node, look: Look) -> list[str]:
+def plan_lines(node: Node, look: Look, settings: Settings) -> list[str]:
     """The plan's actions on it, or what holds them back."""
     acts = [one for one in look.plan.actions if one.subject == node.id]
     lines = [f"{one.verb}: {one.reason.text} [{one.reason.code}]" for one in acts]
-    held = [one.reason for one in look.plan.held if one.subject == node.id]
-    if node.condor_state is CondorState.IDLE and not acts:
-        held += [one.reason for one in look.plan.held if one.subject in {"retire", "drift"}]
+    held = [one.reason for one in look.plan.held if one.subject == node.id or _is_silence_of(node.cloud, one)]
+    if not lines and not held and is_unneeded(node, look):
+        held = why_kept(node, look, settings)
     lines += [f"not yet: {reason.text} [{reason.code}]" for reason in held]
-    if lines:
-        return lines
-    if node.condor_state is CondorState.IDLE:
-        return ["nothing: waiting jobs fit on it, or it is not idle for long enough"]
-    return ["nothing: it does what it is there for" if node.slots else "nothing: it is waited for"]
+    return lines or [f"nothing: {why_nothing(node, look, settings)}"]
 
 
-def past_lines(node: str, passes: Sequence[Mapping[str, Any]], now: float) -> list[str]:
-    """What passes have done to it, the last ones, as far as the history goes back."""
-    done = [
-        f"  {ago(now - one['at'])}: {act['verb']} [{act['code']}]{', ' + act['error'] if act.get('error') else ''}"
-        for one in passes
-        for act in one.get("actions", ())
-        if act.get("node") == node
-    ]
-    return ["what passes did to it:", *done[-PASSES:]] if done else ["no pass in the history did anything to it"]
+def _is_silence_of(cloud: str, hold: HoldBack) -> bool:
+    return hold.reason.code == "cloud-silent" and hold.subject == cloud
+
+
+def is_unneeded(node: Node, look: Look) -> bool:
+    """Whether it is among the idle nodes of which the plan tells how many are kept."""
+    is_idle = node.condor_state is CondorState.IDLE and node.vm_state is VmState.ACTIVE
+    return is_idle and not look.plan.packed.get(node.id)
+
+
+def why_kept(node: Node, look: Look, settings: Settings) -> list[Reason]:
+    """What the plan says of idle nodes such as this one."""
+    now = look.world.now
+    due = policies.idle_too_long(node, now, replace(settings, scaling=in_force(settings.scaling, now)[0]))
+    drifted = has_drifted(node, look)
+    codes = {"kept"} if due else {"idle-timeout"}
+    codes |= {"schedd-silent", "collector-young"} if due or drifted else set()
+    codes |= {"drift"} if drifted else set()
+    return [one.reason for one in look.plan.held if one.subject in {"retire", "drift"} and one.reason.code in codes]
+
+
+def why_nothing(node: Node, look: Look, settings: Settings) -> str:
+    """Why nothing happens to a node of which the plan says nothing."""
+    if jobs := look.plan.packed.get(node.id):
+        return f"there is room on it for {idle_jobs(jobs)}"
+    if node.vm_state is VmState.DELETING or (
+        node.condor_state is CondorState.IDLE and node.vm_state is not VmState.ACTIVE
+    ):
+        return f"its server is {node.vm_state}"
+    match node.condor_state:
+        case CondorState.IDLE:
+            return f"it has not been idle for {in_force(settings.scaling, look.world.now)[0].idle_timeout:.0f} s"
+        case CondorState.BUSY:
+            return "it does what it is there for"
+        case CondorState.DRAINING | CondorState.DRAINED:
+            return "it drains"
+    return "it is waited for"
+
+
+def past_lines(name: str, passes: Sequence[Mapping[str, Any]], now: float) -> list[str]:
+    """What passes have done to the node of this id, else to those whose id ends so, the last ones, as far as the
+    history goes back."""
+    every = [(one["at"], act) for one in passes for act in one.get("actions", ())]
+    done = [(at, act) for at, act in every if act.get("node") == name]
+    done = done or [(at, act) for at, act in every if name and str(act.get("node", "")).endswith(name)]
+    if not done:
+        return ["no pass in the history did anything to it"]
+    return ["what passes did to it:", *(f"  {ago(now - at)}: {_told(act, name)}" for at, act in done[-PASSES:])]
+
+
+def _told(act: Mapping[str, Any], name: str) -> str:
+    which = "" if act["node"] == name else f" {act['node']}"
+    return f"{act['verb']}{which} [{act['code']}]{', ' + act['error'] if act.get('error') else ''}"
 
 
 def _jobs_on(pool: Pool, nodes: Sequence[Node]) -> dict[str, str]:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from ehoslite.look import Look
 from ehoslite.memory import Memory
 from ehoslite.model import CondorState, Node, VmState, World
-from ehoslite.nodes import remember
+from ehoslite.nodes import DRAIN_REASON, remember
+from ehoslite.options import Seconds
 from ehoslite.plan import plan
-from ehoslite.why_node import find_nodes, node_lines, past_lines
-from tests.unit.worlds import NOW, SMALL, claim, memory, remembered, server, settings, slot, world
+from ehoslite.settings import WindowSettings
+from ehoslite.why_node import find_nodes, node_lines, past_lines, plan_lines
+from tests.unit.worlds import LARGE, NOW, SMALL, claim, jobs, memory, remembered, server, settings, slot, world
 
 TWO = world([server("ehos-lab-01aa"), server("ehos-lab-02aa")], [slot("ehos-lab-01aa")])
 
@@ -61,6 +64,74 @@ def test_what_is_said_of_a_node_in_each_state(case: str) -> None:
     assert text in said(seen, past)
 
 
+TODAY = replace(SMALL, made_of="today")
+OLD = replace(server("n2"), made_of="old")
+NEW = replace(server("n1"), made_of="today")
+GOING = replace(server("n1", VmState.DELETING), changed=NOW)
+# What else there is; what the next pass does with n1, and with n2 if it is there: the ends of the lines.
+DONE_WITH: dict[str, tuple[World, Memory, dict[str, Any], list[str], list[str]]] = {
+    "jobs fit on it": (
+        world([server("n1"), server("n2")], [slot("n1"), slot("n2", idle_for=10, flavor=LARGE)], [jobs(1)]),
+        *(Memory(), {}),
+        *(["nothing: there is room on it for 1 idle job"], ["[idle-timeout]"]),
+    ),
+    "the minimum keeps it": (
+        world([server("n1"), server("n2")], [slot("n1"), slot("n2", idle_for=10)]),
+        *(Memory(), {"nodes_min": 2}),
+        *(["[kept]"], ["[idle-timeout]"]),
+    ),
+    "its schedds are silent": (
+        world([server("n1"), server("n2")], [slot("n1"), slot("n2", idle_for=10)], silent={"one": "no answer"}),
+        *(Memory(), {}),
+        *(["[schedd-silent]"], ["nothing: it has not been idle for 300 s"]),
+    ),
+    "another has drifted": (
+        world([NEW, OLD], [slot("n1", idle_for=10), slot("n2"), claim("n2")], flavors=[TODAY]),
+        *(Memory(), {}),
+        *(["[idle-timeout]"], ["nothing: it does what it is there for"]),
+    ),
+    "it has drifted": (
+        world([NEW, OLD], [slot("n1", idle_for=10), slot("n2", idle_for=10)], flavors=[TODAY]),
+        *(Memory(), {"drift_nodes": 0}),
+        *(["[idle-timeout]"], ["[idle-timeout]", "[drift]"]),
+    ),
+    "its cloud is silent": (
+        world(slots=[slot("n1")], fault="no route to host"),
+        *(memory(remembered("n1", joined=1.0), remembered("n2")), {}),
+        *(["[cloud-silent]"], ["[cloud-silent]"]),
+    ),
+    "its server goes, or its startd drains": (
+        world(
+            [GOING, server("n2")],
+            [slot("n1"), slot("n2", draining=True, drain_reason=DRAIN_REASON)],
+        ),
+        *(Memory(), {}),
+        *(["nothing: its server is deleting"], ["nothing: it drains"]),
+    ),
+}
+
+
+@pytest.mark.parametrize("case", DONE_WITH)
+def test_the_reasons_are_those_of_this_node(case: str) -> None:
+    seen, past, scaling, *expected = DONE_WITH[case]
+    wanted = settings(**scaling)
+    known = remember(past, seen, wanted)
+    look = Look(seen, known, plan(seen, known, wanted))
+    for node, ends in zip(look.plan.nodes, expected, strict=True):
+        lines = plan_lines(node, look, wanted)
+        assert len(lines) == len(ends), lines
+        assert [end for line, end in zip(lines, ends, strict=True) if not line.endswith(end)] == [], lines
+
+
+def test_the_time_out_is_that_of_an_open_window() -> None:
+    window = WindowSettings("night", "0 0 * * *", "0 0 1 1 *", idle_timeout=Seconds(2000))
+    wanted = settings(windows=(window,))
+    seen = world([server("n1")], [slot("n1")])
+    look = Look(seen, Memory(), plan(seen, Memory(), wanted))
+    (line,) = plan_lines(look.plan.nodes[0], look, wanted)
+    assert line.endswith("kept until they have been idle for 2000 s [idle-timeout]")
+
+
 def test_a_node_that_has_drifted_is_said_to() -> None:
     today = replace(SMALL, made_of="today")
     node = replace(server("n1"), made_of="yesterday")
@@ -82,6 +153,22 @@ def test_what_passes_did_is_told_of_that_node_alone() -> None:
         "  0s ago: delete [drained], no answer",
     ]
     assert past_lines("n3", passes, NOW) == ["no pass in the history did anything to it"]
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("ehos-lab-01aa", ["  1m ago: delete [drained]"]),
+        ("01aa", ["  1m ago: delete ehos-lab-01aa [drained]"]),
+        ("aa", ["  1m ago: delete ehos-lab-01aa [drained]", "  0s ago: delete ehos-lab-02aa [drained]"]),
+        ("03", []),
+        ("", []),
+    ],
+)
+def test_what_passes_did_to_a_node_that_is_no_more_is_found_by_the_end_of_its_id(name: str, told: list[str]) -> None:
+    ids = ((NOW - 60, "ehos-lab-01aa"), (NOW, "ehos-lab-02aa"))
+    passes = [{"at": at, "actions": [{"verb": "delete", "node": node, "code": "drained"}]} for at, node in ids]
+    assert past_lines(name, passes, NOW)[1:] == told
 
 
 def test_a_node_of_no_state_that_we_know_has_lines_too() -> None:
