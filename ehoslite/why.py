@@ -21,6 +21,7 @@ from ehoslite.model import Flavor, Shape, World
 from ehoslite.observe import evaluate
 from ehoslite.pool import Pool
 from ehoslite.report import printable
+from ehoslite.samples import Misfit
 from ehoslite.schedds import UNIVERSES
 from ehoslite.settings import Settings
 from ehoslite.why_waits import waiting_lines
@@ -129,23 +130,25 @@ def flavor_lines(shape: Shape, world: World) -> Iterator[str]:
     evaluated."""
     if shape.runs_on is None and world.unmatched:
         yield f"Requirements are not evaluated, amounts alone decide: {world.unmatched}"
-    whys = {misfit.flavor: misfit.clauses for misfit in shape.misfits}
+    misfits = {misfit.flavor: misfit for misfit in shape.misfits}
     for cloud in world.clouds:
         if cloud.fault:
             yield f"{cloud.name}: does not answer: {cloud.fault}"
         for flavor in () if cloud.fault else cloud.flavors:
             name = f"{cloud.name}/{flavor.name}"
-            yield f"{name}: {_verdict(shape, flavor, whys.get(name, ()))}"
+            yield f"{name}: {_verdict(shape, flavor, misfits.get(name))}"
 
 
-def _verdict(shape: Shape, flavor: Flavor, failing: Sequence[str]) -> str:
-    clauses = " && ".join(failing)
+def _verdict(shape: Shape, flavor: Flavor, misfit: Misfit | None) -> str:
+    clauses = " && ".join(misfit.clauses) if misfit else ""
     if not flavor.resources.holds(shape.request):
         return f"too small: it has {flavor.resources}, too few {', '.join(flavor.resources.lacking(shape.request))}"
     if shape.runs(flavor.ilk):
         return f"yes, {side_by_side(flavor.resources, shape.request)} side by side"
     if flavor.ilk in shape.tries:
         return f"not known until a node of it has been seen: {clauses}"
+    if misfit and not misfit.surely:
+        return f"not known, though a node of it is there: {clauses}"
     return f"no: {clauses}"
 
 

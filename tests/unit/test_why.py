@@ -20,6 +20,7 @@ from ehoslite.observe import evaluate
 from ehoslite.plan import plan
 from ehoslite.pool import Pool
 from ehoslite.resources import Resources
+from ehoslite.samples import Misfit
 from ehoslite.serving import Served, read_served
 from ehoslite.settings import CondorSettings
 from ehoslite.why import find_shape, flavor_lines, unserved_lines
@@ -195,6 +196,23 @@ def test_the_breaker_says_why_boots_failed_and_when_one_is_tried_again() -> None
     assert any(
         "3 boots or creations in a row have failed, the last: no network; one node tried in" in line for line in said
     )
+
+
+@pytest.mark.parametrize(
+    ("tries", "surely", "said"),
+    [
+        ({1}, False, "not known until a node of it has been seen: START"),
+        (set(), False, "not known, though a node of it is there: START"),
+        (set(), True, "no: START"),
+    ],
+)
+def test_what_nobody_knows_of_a_flavor_is_not_denied(tries: set[int], surely: bool, said: str) -> None:
+    misfit = Misfit("here/small", ("START",), surely)
+    shape = replace(jobs(1), runs_on=frozenset(), tries=frozenset(tries), misfits=(misfit,))
+    seen = world(shapes=[shape], flavors=[replace(SMALL, ilk=1)])
+    assert list(flavor_lines(shape, seen)) == [f"here/small: {said}"]
+    code = "[requirements-fail]" if surely else "[tried-out]" if tries else "[not-told]"
+    assert [line.rpartition(" ")[2] for line in told(look_at(seen))] == [code]
 
 
 BIG = jobs(1, memory=800)
