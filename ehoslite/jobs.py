@@ -28,14 +28,22 @@ def find_job(ad: str, cluster: int, proc: int | None, wish: Wish) -> dict[str, A
     import htcondor2
 
     schedd = htcondor2.Schedd(classad2.ClassAd(ad))
-    which = f"ClusterId == {cluster}" + (f" && ProcId == {proc}" if proc is not None else "")
-    jobs = sorted(schedd.query(which, []), key=lambda job: (job.eval("JobStatus") != 1, job.eval("ProcId")))
+    which = _choose(schedd, cluster) if proc is None else proc
+    jobs = [] if which is None else list(schedd.query(f"ClusterId == {cluster} && ProcId == {which}", []))
     if not jobs:
         return None
     jobs[0]["JobCount"] = 1
     if not _minds(jobs[0], "RequestGPUs", wish.asked):
         jobs[0].pop("RequestGPUs", None)
     return {**plain(jobs[0], TELLING), **read_group(jobs[0], wish)}
+
+
+def _choose(schedd: Any, cluster: int) -> int | None:
+    """The process of a cluster that is told of; None if it has none. Its jobs may be a million, so that little is asked
+    of each."""
+    jobs = schedd.query(f"ClusterId == {cluster}", ["ProcId", "JobStatus"])
+    ranked = ((job.eval("JobStatus") != 1, int(job.eval("ProcId"))) for job in jobs)
+    return min(ranked, default=(False, None))[1]
 
 
 def _minds(job: Any, name: str, asked: Iterable[str]) -> bool:

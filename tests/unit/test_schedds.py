@@ -24,17 +24,21 @@ def ad(**values: Any) -> Any:
 
 
 class FakeSchedd:
-    """Answers by kind of query; `asked` says which were put."""
+    """Answers by kind of query; `asked` says which were put, and `sent` of jobs how many attributes went with each."""
 
     def __init__(
         self, counted: list[Any], clusters: list[Any], whole: list[Any], jobs: list[Any] | None = None
     ) -> None:
         self.counted, self.clusters, self.whole, self.jobs = counted, clusters, whole, jobs or []
         self.asked: list[str] = []
+        self.sent: list[int] = []
 
     def query(self, constraint: str, projection: list[str], opts: Any = None, limit: int = -1) -> list[Any]:  # noqa: ARG002
         if opts is None:
-            return self.jobs
+            found = [one for one in self.jobs if classad2.ExprTree(constraint).eval(one) is True]
+            parts = [part_of(one, projection or one) for one in found]
+            self.sent += map(len, parts)
+            return parts
         if opts == htcondor2.QueryOpt.AutoCluster:
             self.asked.append("autoclusters")
             return self.clusters
@@ -170,20 +174,31 @@ def test_the_ad_of_a_shape_holds_what_matters() -> None:
     assert 'Owner = "alice"' in shape_ad(job, ("owner", "missing")).splitlines()
 
 
-def test_of_a_cluster_an_idle_job_is_found() -> None:
-    jobs = [ad(ClusterId=7, ProcId=n, JobStatus=2 if n < 2 else 1, AutoClusterId=3, **REQUESTS) for n in range(4)]
-
-    class Schedds(FakeSchedd):
-        def __init__(self, _ad: Any) -> None:
-            super().__init__([], [], [], jobs)
-
+@pytest.mark.parametrize(
+    ("statuses", "proc", "found", "short"),
+    [
+        ([2, 2, 1, 1], None, 2, 4),
+        ([2, 5, 2], None, 0, 3),
+        ([2, 2, 1, 1], 1, 1, 0),
+        ([2, 2, 1, 1], 7, None, 0),
+        ([], None, None, 0),
+    ],
+)
+def test_of_a_cluster_an_idle_job_is_found(
+    statuses: list[int], proc: int | None, found: int | None, short: int
+) -> None:
+    """Of the others not more is asked than it takes to choose it."""
+    jobs = [
+        ad(ClusterId=7, ProcId=number, JobStatus=status, AutoClusterId=3, **REQUESTS)
+        for number, status in enumerate(statuses)
+    ]
+    schedd = FakeSchedd([], [], [], [*reversed(jobs), ad(ClusterId=8, ProcId=0, JobStatus=1, **REQUESTS)])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(htcondor2, "Schedd", Schedds)
-        found = find_job("[]", 7, None, Wish())
-        jobs = []
-        assert find_job("[]", 7, None, Wish()) is None
-    assert found is not None
-    assert (found["ProcId"], found["JobStatus"], found["JobCount"], found["AutoClusterId"]) == (2, 1, 1, 3)
+        patch.setattr(htcondor2, "Schedd", lambda _ad: schedd)
+        job = find_job("[]", 7, proc, Wish())
+    assert sorted(schedd.sent) == [2] * short + [4 + len(REQUESTS)] * (found is not None)
+    told = job and (job["ProcId"], job["JobStatus"], job["JobCount"], job["AutoClusterId"])
+    assert told == (None if found is None else (found, statuses[found], 1, 3))
 
 
 @pytest.mark.parametrize(
