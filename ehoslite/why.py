@@ -6,7 +6,7 @@ It looks as a pass looks and takes its reasons from the plan of a dry run, so it
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -47,15 +47,21 @@ def tell_job(settings: Settings, now: float, name: str, schedd: str) -> int:
     with Deadline(settings.deadline) as deadline:
         pool = Pool(settings.condor, deadline.remaining, settings.demand)
         look = take_look(pool, settings, now, deadline.remaining)
-        schedds = {known: ad for known, ad in pool.slots()[2].items() if schedd in {"", known}}
-        answers = pool.find_job(schedds, cluster, proc)
-        lines = [line for known, answer in answers.items() for line in _answer_lines(known, answer, pool, look)]
+        known = pool.slots()[2]
+        answers = pool.find_job({one: ad for one, ad in known.items() if schedd in {"", one}}, cluster, proc)
+        lines = [line for one, answer in answers.items() for line in _answer_lines(one, answer, pool, look)]
     if any(not isinstance(answer, Unanswered) for answer in answers.values()):
         print(printable("\n".join(lines)))
         return EXIT_FINE
-    lines.append(f"no schedd that answers has a job {name} in its queue{f' (asked: {schedd})' if schedd else ''}")
+    lines.append(_missing(name, schedd, known))
     print(printable("\n".join(lines)))
     return EXIT_ACTION_FAILED
+
+
+def _missing(name: str, schedd: str, known: Collection[str]) -> str:
+    if schedd and schedd not in known:
+        return f"no collector knows a schedd {schedd}, so none was asked; it knows {', '.join(sorted(known)) or 'none'}"
+    return f"no schedd that answers has a job {name} in its queue{f' (asked: {schedd})' if schedd else ''}"
 
 
 def tell_unserved(settings: Settings, now: float) -> int:

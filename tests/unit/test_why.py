@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from ehoslite import why
 from ehoslite.ads import read_demand
 from ehoslite.asking import Unanswered
 from ehoslite.booting import keys_of
-from ehoslite.errors import PoolUnreachable
+from ehoslite.deadline import Deadline
+from ehoslite.errors import EXIT_ACTION_FAILED, PoolUnreachable
 from ehoslite.look import Look
 from ehoslite.matching import Matched, Matching, Verdict
 from ehoslite.memory import Boots, Memory
-from ehoslite.model import CloudView, Flavor, Room, Shape, World
+from ehoslite.model import CloudView, Flavor, Room, Shape, Slot, World
 from ehoslite.observe import evaluate
 from ehoslite.plan import plan
 from ehoslite.pool import Pool
@@ -354,3 +357,45 @@ def test_that_nobody_evaluated_its_requirements_is_told(answers: int, remark: li
     said = told_of_flavors(Matchmaker(answers), OTHERS, group("alice", Ad="alice small large"))
     assert [line.partition(":")[0] for line in said[:-2]] == remark
     assert said[-2:] == YES
+
+
+# What is printed
+
+
+class Unasked(Pool):
+    """A pool with these schedds, none of which has any job."""
+
+    def __init__(self, *_arguments: Any) -> None:
+        super().__init__(CondorSettings())
+
+    def slots(self) -> tuple[tuple[Slot, ...], float, dict[str, str]]:
+        return (), 0.0, {"one": "[]", "two": "[]"}
+
+    def find_job(self, schedds: Mapping[str, str], cluster: int, proc: int | None) -> dict[str, Any]:
+        assert (cluster, proc) == (12, 3)
+        return {"one": Unanswered("frozen")} if "one" in schedds else {}
+
+
+@pytest.fixture
+def _pretend_pool(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(why, "Deadline", lambda seconds: nullcontext(Deadline(seconds)))
+    monkeypatch.setattr(why, "Pool", Unasked)
+    monkeypatch.setattr(why, "take_look", lambda *_: look_at(ROOM))
+
+
+FROZEN = "schedd one: frozen; whether it has the job is not known\n"
+
+
+@pytest.mark.usefixtures("_pretend_pool")
+@pytest.mark.parametrize(
+    ("schedd", "said"),
+    [
+        ("", f"{FROZEN}no schedd that answers has a job 12.3 in its queue\n"),
+        ("one", f"{FROZEN}no schedd that answers has a job 12.3 in its queue (asked: one)\n"),
+        ("two", "no schedd that answers has a job 12.3 in its queue (asked: two)\n"),
+        ("typo", "no collector knows a schedd typo, so none was asked; it knows one, two\n"),
+    ],
+)
+def test_a_job_that_no_schedd_has(capsys: pytest.CaptureFixture[str], schedd: str, said: str) -> None:
+    assert why.tell_job(settings(), NOW, "12.3", schedd) == EXIT_ACTION_FAILED
+    assert capsys.readouterr().out == said
