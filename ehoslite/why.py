@@ -16,7 +16,7 @@ from ehoslite.asking import Unanswered
 from ehoslite.carving import side_by_side
 from ehoslite.deadline import Deadline
 from ehoslite.errors import EXIT_ACTION_FAILED, EXIT_FINE, Fault, FixConfiguration
-from ehoslite.look import Look, take_look
+from ehoslite.look import Look, passive_lines, take_look
 from ehoslite.model import Flavor, Shape, World
 from ehoslite.observe import evaluate
 from ehoslite.pool import Pool
@@ -49,13 +49,11 @@ def tell_job(settings: Settings, now: float, name: str, schedd: str) -> int:
         look = take_look(pool, settings, now, deadline.remaining)
         known = pool.slots()[2]
         answers = pool.find_job({one: ad for one, ad in known.items() if schedd in {"", one}}, cluster, proc)
-        lines = [line for one, answer in answers.items() for line in _answer_lines(one, answer, pool, look)]
-    if any(not isinstance(answer, Unanswered) for answer in answers.values()):
-        print(printable("\n".join(lines)))
-        return EXIT_FINE
-    lines.append(_missing(name, schedd, known))
-    print(printable("\n".join(lines)))
-    return EXIT_ACTION_FAILED
+        told = [line for one, answer in answers.items() for line in _answer_lines(one, answer, pool, look)]
+    found = any(not isinstance(answer, Unanswered) for answer in answers.values())
+    told += [] if found else [_missing(name, schedd, known)]
+    print(printable("\n".join([*passive_lines(look), *told])))
+    return EXIT_FINE if found else EXIT_ACTION_FAILED
 
 
 def _missing(name: str, schedd: str, known: Collection[str]) -> str:
@@ -69,7 +67,7 @@ def tell_unserved(settings: Settings, now: float) -> int:
     with Deadline(settings.deadline) as deadline:
         pool = Pool(settings.condor, deadline.remaining, settings.demand)
         look = take_look(pool, settings, now, deadline.remaining)
-    print(printable("\n".join(unserved_lines(look))))
+    print(printable("\n".join([*passive_lines(look), *unserved_lines(look)])))
     return EXIT_FINE
 
 

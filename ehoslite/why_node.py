@@ -14,7 +14,7 @@ from ehoslite.actions import HoldBack, Reason
 from ehoslite.deadline import Deadline
 from ehoslite.draft import idle_jobs
 from ehoslite.errors import EXIT_ACTION_FAILED, EXIT_FINE, EhosError
-from ehoslite.look import Look, take_look
+from ehoslite.look import Look, passive_lines, take_look
 from ehoslite.model import CondorState, Node, VmState
 from ehoslite.pool import Pool
 from ehoslite.record import Record
@@ -39,7 +39,7 @@ def tell_node(settings: Settings, now: float, name: str) -> int:
     if not found:
         past = past_lines(name, passes, now)
         parts = [[f"there is no node {name}: no cloud that answers, no ad and no memory has it", *past]]
-    print(printable("\n\n".join("\n".join(lines) for lines in parts)))
+    print(printable("\n".join([*passive_lines(look), "\n\n".join("\n".join(lines) for lines in parts)])))
     return EXIT_FINE if found else EXIT_ACTION_FAILED
 
 

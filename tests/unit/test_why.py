@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ehoslite import why
+from ehoslite import why, why_node
 from ehoslite.ads import read_demand
 from ehoslite.asking import Unanswered
 from ehoslite.booting import keys_of
@@ -20,15 +21,16 @@ from ehoslite.matching import Matched, Matching, Verdict
 from ehoslite.memory import Boots, Memory
 from ehoslite.model import CloudView, Flavor, Room, Shape, Slot, World
 from ehoslite.observe import evaluate
+from ehoslite.options import Place
 from ehoslite.plan import plan
 from ehoslite.pool import Pool
 from ehoslite.resources import Resources
 from ehoslite.samples import Misfit
 from ehoslite.serving import Served, read_served
-from ehoslite.settings import CondorSettings
+from ehoslite.settings import CondorSettings, RecordSettings, Settings
 from ehoslite.why import find_shape, flavor_lines, unserved_lines
 from ehoslite.why_waits import waiting_lines
-from tests.unit.worlds import LARGE, NOW, SMALL, alien, jobs, memory, remembered, server, settings, slot, world
+from tests.unit.worlds import LARGE, NOW, POOL, SMALL, alien, jobs, memory, remembered, server, settings, slot, world
 
 NOTHING = "nothing that ehoslite knows of: there is room for it, and the negotiator will start it"
 # A slot on which one job of a core fits, so that none waits for want of room.
@@ -375,12 +377,23 @@ class Unasked(Pool):
         assert (cluster, proc) == (12, 3)
         return {"one": Unanswered("frozen")} if "one" in schedds else {}
 
+    def why_passive(self, pool: str) -> str:
+        assert pool == POOL
+        return "cm2 is the active manager; this is cm1"
+
 
 @pytest.fixture
 def _pretend_pool(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(why, "Deadline", lambda seconds: nullcontext(Deadline(seconds)))
-    monkeypatch.setattr(why, "Pool", Unasked)
-    monkeypatch.setattr(why, "take_look", lambda *_: look_at(ROOM))
+    for module in why, why_node:
+        monkeypatch.setattr(module, "Deadline", lambda seconds: nullcontext(Deadline(seconds)))
+        monkeypatch.setattr(module, "Pool", Unasked)
+    monkeypatch.setattr("ehoslite.look.open_clouds", lambda *_: ())
+    monkeypatch.setattr("ehoslite.look.observe", lambda *_: ROOM)
+
+
+def fresh(folder: Path) -> Settings:
+    """Those of a pool whose state file is not there yet."""
+    return replace(settings(), record=RecordSettings(Place(folder / "state.json")))
 
 
 FROZEN = "schedd one: frozen; whether it has the job is not known\n"
@@ -396,6 +409,26 @@ FROZEN = "schedd one: frozen; whether it has the job is not known\n"
         ("typo", "no collector knows a schedd typo, so none was asked; it knows one, two\n"),
     ],
 )
-def test_a_job_that_no_schedd_has(capsys: pytest.CaptureFixture[str], schedd: str, said: str) -> None:
-    assert why.tell_job(settings(), NOW, "12.3", schedd) == EXIT_ACTION_FAILED
+def test_a_job_that_no_schedd_has(capsys: pytest.CaptureFixture[str], tmp_path: Path, schedd: str, said: str) -> None:
+    assert why.tell_job(fresh(tmp_path), NOW, "12.3", schedd) == EXIT_ACTION_FAILED
     assert capsys.readouterr().out == said
+
+
+@pytest.mark.usefixtures("_pretend_pool")
+@pytest.mark.parametrize(
+    "tell",
+    [
+        lambda wanted: why.tell_job(wanted, NOW, "12.3", ""),
+        lambda wanted: why.tell_unserved(wanted, NOW),
+        lambda wanted: why_node.tell_node(wanted, NOW, "none"),
+    ],
+    ids=["job", "not", "node"],
+)
+@pytest.mark.parametrize("two", [True, False])
+def test_a_manager_that_is_not_active_says_so_first(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, tell: Callable[[Settings], int], two: bool
+) -> None:
+    """A pass there would do nothing, whatever the rest says."""
+    tell(replace(fresh(tmp_path), condor=CondorSettings(high_availability=two)))
+    first = capsys.readouterr().out.splitlines()[0]
+    assert first.endswith(": cm2 is the active manager; this is cm1 [not-active]") == two
