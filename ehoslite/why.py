@@ -24,7 +24,7 @@ from ehoslite.report import printable
 from ehoslite.samples import Misfit
 from ehoslite.schedds import UNIVERSES
 from ehoslite.settings import Settings
-from ehoslite.why_waits import waiting_lines
+from ehoslite.why_waits import waiting_lines, with_windows
 
 STATUS = {1: "idle", 2: "running", 3: "removed", 4: "completed", 5: "held", 6: "transferring output", 7: "suspended"}
 
@@ -177,11 +177,12 @@ def unserved_lines(look: Look) -> list[str]:
     """What is held back of the demand."""
     idle = sum(shape.count for shape in look.world.demand.shapes)
     nodes = about_nodes(look)
-    held = [hold.reason for hold in look.plan.held if hold.subject not in nodes]
+    held = with_windows([hold for hold in look.plan.held if hold.subject not in nodes], look)
     made = sum(isinstance(action, Create) for action in look.plan.actions)
     lines = [f"idle jobs: {idle} in {len(look.world.demand.shapes)} shapes; the next pass would create {made} nodes"]
-    waiting = [f"{one.text} [{one.code}]" for one in held if one.code not in SERVED]
-    served = [f"  {one.text} [{one.code}]" for one in held if one.code in SERVED]
+    reasons = [hold.reason for hold in held]
+    waiting = [f"{one.text} [{one.code}]" for one in reasons if one.code not in SERVED]
+    served = [f"  {one.text} [{one.code}]" for one in reasons if one.code in SERVED]
     lines += (
         ["", *waiting]
         if waiting

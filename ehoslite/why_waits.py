@@ -27,10 +27,16 @@ def waiting_lines(schedd: str, job: Mapping[str, Any], shape: Shape, look: Look)
     now = look.world.now
     held = [hold for hold in look.plan.held if concerns(hold, schedd, job, shape, look)]
     lines = [*_boots(shape, look), *_acts(shape, look)]
-    lines += [f"{hold.reason.text} [{hold.reason.code}]" for hold in held]
+    lines += [f"{hold.reason.text} [{hold.reason.code}]" for hold in with_windows(held, look)]
     if why := text(job, "LastRejMatchReason").strip():
         lines.append(f"the negotiator, which said {now - number(job, 'LastRejMatchTime', now):.0f} s ago: {why}")
     return lines or [ROOM if shape.count else NOT_COUNTED]
+
+
+def with_windows(held: list[HoldBack], look: Look) -> list[HoldBack]:
+    """These hold-backs, and which windows are open where a limit is among them: the file may name another one."""
+    bound = any(hold.reason.code in LIMITS for hold in held)
+    return held + [hold for hold in look.plan.held if bound and hold.reason.code == "window"]
 
 
 def _boots(shape: Shape, look: Look) -> Iterator[str]:

@@ -27,7 +27,7 @@ from ehoslite.pool import Pool
 from ehoslite.resources import Resources
 from ehoslite.samples import Misfit
 from ehoslite.serving import Served, read_served
-from ehoslite.settings import CondorSettings, RecordSettings, Settings
+from ehoslite.settings import CondorSettings, RecordSettings, Settings, WindowSettings
 from ehoslite.why import find_shape, flavor_lines, unserved_lines
 from ehoslite.why_waits import waiting_lines
 from tests.unit.worlds import LARGE, NOW, POOL, SMALL, alien, jobs, memory, remembered, server, settings, slot, world
@@ -194,6 +194,26 @@ def test_the_limit_that_holds_a_job_back_is_named(case: str) -> None:
     look = look_at(seen, past, **scaling)
     assert any(text in line and line.endswith(f"[{code}]") for line in told(look)), told(look)
     assert any(text in line and line.endswith(f"[{code}]") for line in unserved_lines(look))
+
+
+NIGHT = WindowSettings("night", "0 0 * * *", "0 0 1 1 *", nodes_max=0)
+
+
+@pytest.mark.parametrize(
+    ("windows", "shape", "codes"),
+    [
+        ((NIGHT,), jobs(3), ["[nodes-max]", "[window]"]),
+        ((NIGHT,), jobs(1, cpus=99), ["[no-flavor-fits]"]),
+        ((replace(NIGHT, nodes_max=9),), jobs(3), ["[demand]"]),
+    ],
+)
+def test_the_window_whose_limit_binds_is_named(
+    windows: tuple[WindowSettings, ...], shape: Shape, codes: list[str]
+) -> None:
+    seen = look_at(world(shapes=[shape]), windows=windows)
+    said, every = ([line.rpartition(" ")[2] for line in lines] for lines in (told(seen), unserved_lines(seen)[2:]))
+    assert said == codes
+    assert every == (codes if codes != ["[demand]"] else [])
 
 
 def test_the_breaker_says_why_boots_failed_and_when_one_is_tried_again() -> None:
