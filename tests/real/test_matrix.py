@@ -38,7 +38,7 @@ TEMPLATES = {
     "soft": (
         "True",
         'HasDocker = True\nSoftware = "matlab,root"\nSoftVersion = 3\nSite = "north"\nHardwareClass = "gpu2024"\n'
-        "IsRoomy = TotalSlotMemory > 4096\nSTARTD_ATTRS = HasDocker Software SoftVersion Site HardwareClass IsRoomy",
+        "IsRoomy = TotalMemory > 4096\nSTARTD_ATTRS = HasDocker Software SoftVersion Site HardwareClass IsRoomy",
     ),
     "picky": (
         'TARGET.RequestCpus <= 2 && (TARGET.Color ?: "red") == "red" && TARGET.Owner =!= "bob" && Open',
@@ -46,7 +46,7 @@ TEMPLATES = {
     ),
     "arm": (
         "TARGET.Niceness =!= 1 || IsRoomy",
-        "ARCH = AARCH64\nHasDocker = False\nIsRoomy = TotalSlotMemory > 2000\nSTARTD_ATTRS = HasDocker IsRoomy",
+        "ARCH = AARCH64\nHasDocker = False\nIsRoomy = TotalMemory > 2000\nSTARTD_ATTRS = HasDocker IsRoomy",
     ),
 }
 
