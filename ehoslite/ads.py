@@ -251,7 +251,7 @@ def read_demand(answers: Mapping[str, Any]) -> Demand:
             elif missing:
                 unreadable[_as_written(group, missing)] += jobs
             else:
-                counts[_request(group), str(group.get("Requirements", "")), str(group.get("Ad", ""))] += jobs
+                counts[request_of(group), str(group.get("Requirements", "")), str(group.get("Ad", ""))] += jobs
     return Demand(
         tuple(Shape(request, count, requirements, ad) for (request, requirements, ad), count in sorted(counts.items())),
         tuple(Unreadable(count, what) for what, count in sorted(unreadable.items())),
@@ -267,7 +267,8 @@ def _missing(group: Mapping[str, Any]) -> list[str]:
     return [name for name in needed if number(group, name, -1) < 0]
 
 
-def _request(group: Mapping[str, Any]) -> Resources:
+def request_of(group: Mapping[str, Any]) -> Resources:
+    """What one of these jobs asks for."""
     return Resources(*(number(group, f"Request{name}") for name in ("Cpus", "Memory", "Disk", "GPUs")))
 
 

@@ -15,6 +15,7 @@ class DemandSettings:
 
     caps: Mapping[str, int] = option(
         "how many jobs of a user or accounting group (with its subgroups) count at a time, running ones included. "
+        "What runs leaves is dealt out in equal parts to owners, and to the kinds of jobs of each. "
         "0: none of theirs start nodes",
         factory=dict,
         at_least=0,

@@ -6,7 +6,7 @@ node too few for a minute; the other way round it would cost a node too many.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -14,8 +14,9 @@ from ehoslite.clouds import Cloud
 from ehoslite.errors import CloudUnreachable, EhosError
 from ehoslite.matching import what_nodes_ask, what_to_match, with_learned_sizes, with_matches
 from ehoslite.memory import Memory
-from ehoslite.model import CloudView, Server, World
+from ehoslite.model import CloudView, Server, Slot, World
 from ehoslite.pool import Pool
+from ehoslite.resources import Resources
 
 # How many servers that a listing leaves out are asked for; each costs a call.
 ASKED_AFTER = 20
@@ -26,8 +27,19 @@ def observe(pool: Pool, clouds: Sequence[Cloud], memory: Memory, now: float) -> 
     PoolUnreachable when the collector does not: then nothing is known."""
     views = look_at_clouds(clouds, memory)
     slots, since, schedds = pool.slots()
-    demand = pool.demand(schedds, what_nodes_ask(views, memory))
+    demand = pool.demand(schedds, what_nodes_ask(views, memory), sizes_of_room(views, slots, memory))
     return evaluate(pool, World(now, views, slots, demand, since), memory)
+
+
+def sizes_of_room(views: tuple[CloudView, ...], slots: Iterable[Slot], memory: Memory) -> list[Resources]:
+    """How large slots are and new nodes would be, whatever runs there now; of those that differ in disk alone, as
+    thousands may, the largest."""
+    sizes = [one.resources for view in with_learned_sizes(views, memory.samples) for one in view.flavors]
+    sizes += [slot.total for slot in slots if slot.kind != "Dynamic"]
+    largest: dict[tuple[float, float, float], Resources] = {}
+    for size in sorted(sizes):
+        largest[size.cpus, size.memory, size.gpus] = size
+    return list(largest.values())
 
 
 def evaluate(pool: Pool, world: World, memory: Memory) -> World:

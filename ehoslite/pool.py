@@ -26,6 +26,7 @@ from ehoslite.matching import Matched, Matching
 from ehoslite.matchmaking import explain, match
 from ehoslite.model import Demand, Node, Slot
 from ehoslite.nodes import DRAIN_REASON
+from ehoslite.resources import Resources
 from ehoslite.schedds import Wish, query_schedd
 from ehoslite.serving import Served, read_served
 from ehoslite.settings import CondorSettings
@@ -92,16 +93,18 @@ class Pool:
         self._has_slots = bool(slots)
         return read_slots(slots), min(answer["since"] for answer in answers), schedds
 
-    def demand(self, schedds: Mapping[str, str], asked: Iterable[str] = ()) -> Demand:
+    def demand(self, schedds: Mapping[str, str], asked: Iterable[str] = (), rooms: Iterable[Resources] = ()) -> Demand:
         """The idle jobs of these schedds, each asked on its own; those that do not answer are named in `silent`. Jobs
-        that differ in an attribute that some slot's START asks for, or that is `asked` here, are two shapes."""
+        that differ in an attribute that some slot's START asks for, or that is `asked` here, are two shapes. `rooms`
+        are the sizes of what there is for them (Served)."""
         negotiated = self.serving.negotiated_only and self._has_slots
         names = {name.lower() for name in (*self._start_asks.of_jobs, *asked)}
         self._asked_of_jobs = tuple(sorted(name for name in names if not name.startswith(OURS)))
         ahead, capped = self.serving.factory_ahead, bool(self.serving.caps)
         wish = Wish(self._asked_of_jobs, capped, negotiated, ahead, self._has_slots)
         schedds_asked = {name: self._in_child(query_schedd, ad, wish) for name, ad in schedds.items()}
-        return read_served(ask_all(schedds_asked, self._patience()), Served(self.serving.caps, negotiated))
+        answers = ask_all(schedds_asked, self._patience())
+        return read_served(answers, Served(self.serving.caps, negotiated, tuple(rooms)))
 
     def match(self, matching: Matching) -> Matched:
         """The verdicts on which shapes run where; of several collectors the slots are taken together. Raises

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import ceil
 from typing import Any
 
-from ehoslite.ads import number, read_demand, text
+from ehoslite.ads import number, read_demand, request_of, text
 from ehoslite.asking import Unanswered
 from ehoslite.model import Demand, Unserved
+from ehoslite.resources import Resources
 
 # What a group of jobs says of itself for this, beside its count (schedds.py).
 NEGOTIATED, RUNNING = "Negotiated", "Running"
@@ -18,10 +20,17 @@ NEGOTIATED, RUNNING = "Negotiated", "Running"
 @dataclass(frozen=True, slots=True)
 class Served:
     """Which jobs count, beside all others: `caps` by the name of a user or accounting group; `negotiated_only` counts
-    only those that the negotiator has asked for."""
+    only those that the negotiator has asked for. Jobs that fit into none of `rooms`, where those are known, come last
+    under a cap: they could not use it."""
 
     caps: Mapping[str, int]
     negotiated_only: bool = False
+    rooms: tuple[Resources, ...] = ()
+
+    def fits(self, group: Mapping[str, Any]) -> bool:
+        """Whether such a job has room anywhere, by its amounts."""
+        request = request_of(group)
+        return not self.rooms or any(room.fits(request) for room in self.rooms)
 
 
 def read_served(answers: Mapping[str, Any], served: Served) -> Demand:
@@ -35,27 +44,64 @@ def read_served(answers: Mapping[str, Any], served: Served) -> Demand:
 
 
 def serve(groups: Iterable[Mapping[str, Any]], served: Served) -> tuple[list[dict[str, Any]], tuple[Unserved, ...]]:
-    """The groups of idle jobs with those counts that are served, and what is not. A cap counts running jobs first, then
-    idle ones in an order that does not depend on the schedds'."""
+    """The groups of idle jobs with those counts that are served, and what is not. A cap counts running jobs first; the
+    rest is dealt to the idle ones in a way that does not depend on the order in which they came."""
     every = list(groups)
     left = Counter(served.caps)
     for group in every:
         for name in capping(group, served.caps):
             left[name] -= int(number(group, RUNNING))
-    kept, unseen, capped = [], 0, Counter[str]()
-    for group in sorted((group for group in every if RUNNING not in group), key=_order):
-        jobs = int(number(group, "JobCount"))
-        if served.negotiated_only and group.get(NEGOTIATED) is False:
-            unseen += jobs
-            continue
-        names = capping(group, served.caps)
-        allowed = max(0, min([jobs, *(left[name] for name in names)]))
-        for name in names:
-            left[name] -= allowed
-        if allowed < jobs:
-            capped[min(names, key=lambda name: left[name])] += jobs - allowed
-        kept.append({**group, "JobCount": allowed})
+    idle = sorted((group for group in every if RUNNING not in group), key=_order)
+    asked_for = [group for group in idle if not (served.negotiated_only and group.get(NEGOTIATED) is False)]
+    unseen = sum(_jobs(group) for group in idle) - sum(_jobs(group) for group in asked_for)
+    allowed = count_under(left, asked_for, served)
+    capped = Counter[str]()
+    for group, jobs in zip(asked_for, allowed, strict=True):
+        if jobs < _jobs(group):
+            capped[min(capping(group, served.caps), key=lambda name: left[name])] += _jobs(group) - jobs
+    kept = [{**group, "JobCount": jobs} for group, jobs in zip(asked_for, allowed, strict=True)]
     return kept, tuple(_unserved(unseen, capped, served.caps))
+
+
+def count_under(left: Counter[str], groups: Sequence[Mapping[str, Any]], served: Served) -> list[int]:
+    """How many jobs of each of these groups count under caps of which so much is `left`; takes it from there."""
+    names = [capping(group, served.caps) for group in groups]
+    unmet = [_jobs(group) for group in groups]
+    fitting = [served.fits(group) for group in groups]
+    for turn in (True, False):
+        mine = [place for place, fits in enumerate(fitting) if fits is turn]
+        while wanted := {one: unmet[one] for one in mine if unmet[one] and all(left[name] > 0 for name in names[one])}:
+            for name in sorted(left):
+                wanted.update(deal(left[name], {one: groups[one] for one in wanted if name in names[one]}, wanted))
+            for place, jobs in wanted.items():  # what one cap gives another may forbid: then it is dealt out once more
+                unmet[place] -= jobs
+                left.subtract(dict.fromkeys(names[place], jobs))
+    return [_jobs(group) - rest for group, rest in zip(groups, unmet, strict=True)]
+
+
+def deal(amount: int, groups: Mapping[int, Mapping[str, Any]], wanted: Mapping[int, int]) -> dict[int, int]:
+    """What each group gets of what it wants: an equal part for each owner, and in it for each group of jobs."""
+    owners: defaultdict[str, list[int]] = defaultdict(list)
+    for place, group in groups.items():
+        owners[text(group, "Owner")].append(place)
+    parts = in_equal_parts(amount, [sum(wanted[place] for place in places) for places in owners.values()])
+    dealt: dict[int, int] = {}
+    for places, part in zip(owners.values(), parts, strict=True):
+        dealt.update(zip(places, in_equal_parts(part, [wanted[place] for place in places]), strict=True))
+    return dealt
+
+
+def in_equal_parts(amount: int, wants: Sequence[int]) -> list[int]:
+    """What each gets of an amount: as much as any other, or all that it wants where that is less."""
+    parts = [0] * len(wants)
+    for waiting, place in zip(range(len(wants), 0, -1), sorted(range(len(wants)), key=wants.__getitem__), strict=True):
+        parts[place] = min(wants[place], ceil(amount / waiting))
+        amount -= parts[place]
+    return parts
+
+
+def _jobs(group: Mapping[str, Any]) -> int:
+    return int(number(group, "JobCount"))
 
 
 def _order(group: Mapping[str, Any]) -> tuple[str, str, str, float]:

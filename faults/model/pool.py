@@ -14,6 +14,7 @@ from ehoslite.asking import Unanswered
 from ehoslite.errors import ActionFailed, PoolUnreachable
 from ehoslite.matching import Matched, Matching
 from ehoslite.model import Demand, Node, Slot
+from ehoslite.resources import Resources
 from ehoslite.settings import CondorSettings
 from faults.model.breaking import Effects
 from faults.model.laws import TOKEN, check_drain, check_undrain
@@ -46,7 +47,9 @@ class PretendPool(pool.Pool):
     def _ads(self) -> list[dict[str, Any]]:
         return [{**ad, "LastHeardFrom": heard} for heard, ads in self.world.collector.values() for ad in ads]
 
-    def demand(self, schedds: Mapping[str, str], _asked: Iterable[str] = ()) -> Demand:
+    def demand(
+        self, schedds: Mapping[str, str], _asked: Iterable[str] = (), _rooms: Iterable[Resources] = ()
+    ) -> Demand:
         """The idle jobs of these schedds."""
         return self.effects.around("pool.demand", lambda: self._demand(schedds))
 

@@ -11,8 +11,9 @@ from ehoslite.errors import CloudUnreachable
 from ehoslite.memory import Intent, Memory
 from ehoslite.model import CloudView, Flavor, Leftover, Room, Server
 from ehoslite.nodes import remember
-from ehoslite.observe import ASKED_AFTER, look_at_clouds
-from tests.unit.worlds import NOW, SMALL, remembered, server, settings, slot, world
+from ehoslite.observe import ASKED_AFTER, look_at_clouds, sizes_of_room
+from ehoslite.resources import Resources
+from tests.unit.worlds import LARGE, NOW, SMALL, remembered, server, settings, slot, world
 
 
 class Listing:
@@ -101,3 +102,10 @@ def test_a_server_that_was_never_listed_is_known_by_its_intent() -> None:
     node = past.nodes["n1"]
     assert (node.server, node.cloud, node.flavor, node.created_here) == ("id-n1", "here", "small", True)
     assert look(Listing([], ["id-n1"]), past).fault
+
+
+def test_the_sizes_of_room_are_those_of_slots_and_of_nodes_to_come() -> None:
+    sizes = [Resources(4, 4000, 100), Resources(4, 4000, 300), Resources(4, 4000, 200, 1)]
+    slots = [slot(f"n{number}", total=size, free=Resources()) for number, size in enumerate(sizes)]
+    slots.append(slot("n0", kind="Dynamic", total=Resources(2, 2000, 100)))
+    assert set(sizes_of_room(world().clouds, slots, Memory())) == {SMALL.resources, LARGE.resources, *sizes[1:]}

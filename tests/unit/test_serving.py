@@ -6,13 +6,15 @@ import itertools
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ehoslite.ads import read_demand
 from ehoslite.asking import Unanswered
 from ehoslite.model import Unserved
 from ehoslite.schedds import jobs_ahead
 from ehoslite.serving import Served, capping, read_served, serve
-from tests.unit.worlds import decide, held, world
+from tests.unit.worlds import LARGE, decide, held, world
 
 
 def group(owner: str, jobs: int, account: str = "", **more: Any) -> dict[str, Any]:
@@ -71,6 +73,68 @@ def test_what_is_capped_does_not_depend_on_the_order() -> None:
     ]
     outcomes = [serve(order, Served({"g": 7})) for order in itertools.permutations(jobs)]
     assert all(outcome == outcomes[0] for outcome in outcomes)
+
+
+def test_a_cap_of_one_user_is_dealt_out_to_all_that_waits() -> None:
+    """The text of an ad decides nothing: 128 sorts before 2."""
+    kept, _ = serve([group("alice", 10, Ad="128"), group("alice", 500, Ad="2")], Served({"alice": 10}))
+    assert [one["JobCount"] for one in kept] == [5, 5]
+
+
+@pytest.mark.parametrize(
+    ("jobs", "cap", "expected"),
+    [
+        ((group("alice", 500), group("zoe", 3)), 10, {"alice": 7, "zoe": 3}),
+        ((group("alice", 500), group("bob", 500), group("zoe", 3)), 100, {"alice": 49, "bob": 48, "zoe": 3}),
+        ((*(group("alice", 5, Ad=str(one)) for one in range(99)), group("zoe", 500)), 20, None),
+        ((group("alice", 500), group("zoe", 3)), 1, {"zoe": 1}),
+        ((group("alice", 2), group("zoe", 3)), 10, {"alice": 2, "zoe": 3}),
+    ],
+)
+def test_a_cap_of_a_group_is_dealt_out_to_its_owners(
+    jobs: tuple[dict[str, Any], ...], cap: int, expected: dict[str, int] | None
+) -> None:
+    physics = [{**one, "AcctGroup": "group_physics"} for one in jobs]
+    assert served(*physics, caps={"group_physics": cap}) == (expected or {"alice": 10, "zoe": 10})
+
+
+def test_what_another_cap_forbids_is_dealt_out_once_more() -> None:
+    jobs = (group("alice", 500, "g"), group("alice", 500, "h"), group("bob", 500, "g"))
+    assert served(*jobs, caps={"g": 100, "h": 0, "alice": 10}) == {"alice": 10, "bob": 90}
+    assert served(*jobs, caps={"g": 0, "alice": 10}) == {"alice": 10}
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from("ab"), st.integers(0, 9), st.sampled_from(["", "g", "g.h", "i"]), st.integers(0, 3)),
+        max_size=9,
+    ),
+    st.dictionaries(st.sampled_from(["a", "b", "g", "g.h", "i"]), st.integers(0, 12)),
+)
+def test_no_cap_is_exceeded_and_none_left_unused(some: list[tuple[str, int, str, int]], caps: dict[str, int]) -> None:
+    jobs = [group(owner, count, account, Ad=str(ad)) for owner, count, account, ad in some]
+    kept, unserved = serve(jobs, Served(caps))
+    used = {name: sum(one["JobCount"] for one in kept if name in capping(one, caps)) for name in caps}
+    assert all(used[name] <= caps[name] for name in caps)
+    assert sum(one["JobCount"] for one in jobs) == sum(one["JobCount"] for one in kept) + sum(
+        part.count for part in unserved
+    )
+    for one in kept:
+        wanted = sum(each["JobCount"] for each in jobs if _same(each, one))
+        counted = sum(each["JobCount"] for each in kept if _same(each, one))
+        assert counted == wanted or any(used[name] == caps[name] for name in capping(one, caps))
+
+
+def _same(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    return all(one[name] == other[name] for name in ("Owner", "AcctGroup", "Ad"))
+
+
+def test_jobs_that_fit_nowhere_leave_a_cap_to_those_that_do() -> None:
+    jobs = [group("alice", 500, RequestCpus=128, Ad="128"), group("alice", 4, RequestCpus=2, Ad="2")]
+    kept, unserved = serve(jobs, Served({"alice": 10}, rooms=(LARGE.resources,)))
+    assert [(one["RequestCpus"], one["JobCount"]) for one in kept] == [(128, 6), (2, 4)]
+    assert [(part.count, part.code) for part in unserved] == [(494, "capped")]
+    assert served(*jobs, caps={"alice": 0}) == {}
 
 
 def test_jobs_that_the_negotiator_has_not_seen() -> None:
