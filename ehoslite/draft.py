@@ -139,7 +139,9 @@ class Draft:
     def adopt(self, basket: Basket) -> None:
         """Decide for the nodes of this basket, for jobs."""
         self.allowance = basket.allowance
-        self.new_free_cores += sum(free.cpus * nodes for (_, free), nodes in basket.rooms.items())
+        self.new_free_cores += sum(
+            free.cores_of_use(flavor.resources) * nodes for (flavor, free), nodes in basket.rooms.items()
+        )
         for one in basket.bought:
             text = f"no room for {idle_jobs(one.jobs)} of {one.shape}"
             self.actions += [Create(one.flavor, Reason("demand", text)) for _ in range(one.nodes)]
@@ -162,7 +164,7 @@ class Draft:
         self.actions.append(Create(flavor, reason))
         self.new[flavor.cloud] += 1
         self.tried.update(keys_of(flavor))
-        self.new_free_cores += free.cpus
+        self.new_free_cores += free.cores_of_use(flavor.resources)
 
     def take_back(self, reason: Reason, clouds: Collection[str] | None = None) -> Node | None:
         """Decide to take one draining node back, in these clouds; None if there is none. What differs from what would
@@ -196,8 +198,12 @@ class Draft:
         return policies.reserve_wanted(whole + back + new - free, self.settings), free
 
     def free_cores(self) -> float:
-        """Cores of our nodes that are or will be free, after what was packed onto them."""
-        ours = {node.id for node in self.counted if self._may_serve(node) and node.id not in self.wanted_back}
+        """Cores of our nodes that are or will be free and of use, after what was packed onto them."""
+        ours = {
+            node.id: whole_of(node)
+            for node in self.counted
+            if self._may_serve(node) and node.id not in self.wanted_back
+        }
         return (
             self.packing.free_cores(ours)
             + self.new_free_cores
@@ -257,6 +263,12 @@ def spaces(
         elif policies.can_be_taken_back(node):  # its START is gone until it is, so its flavor speaks
             found += [_space(Rank.DRAINING, slot, node.id, ilk) for slot in node.slots if slot.kind != "Dynamic"]
     return found
+
+
+def whole_of(node: Node) -> Resources:
+    """What its startd offers in all: by its ads, without any by its flavor."""
+    totals = [slot.total for slot in node.slots if slot.kind != "Dynamic"]
+    return sum(totals, Resources()) if totals else node.resources
 
 
 def _space(rank: Rank, slot: Slot, owner: str, ilk: int) -> Space:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 from math import ceil
@@ -78,12 +78,14 @@ class Packing:
         """The sizes of room that there are."""
         return list({free for _, free, *_ in self._groups})
 
-    def free_cores(self, owners: Collection[str]) -> float:
-        """The cores that are left on the rooms of these owners."""
+    def free_cores(self, owners: Mapping[str, Resources]) -> float:
+        """The cores of use that are left on the rooms of these owners, given with what they have in all."""
         return sum(
-            free.cpus * sum(owner in owners for owner in group)
+            free.cores_of_use(owners[owner])
             for (_, free, *_), group in self._groups.items()
             if free.cpus
+            for owner in group
+            if owner in owners
         )
 
     def place(self, request: Resources, count: int, runs: Callable[[int], bool] = lambda _ilk: True) -> Counter[Rank]:

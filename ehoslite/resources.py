@@ -44,6 +44,12 @@ class Resources:
             and (request.gpus <= self.gpus or request.gpus <= 0)
         )
 
+    def cores_of_use(self, whole: Resources) -> float:
+        """How many cores of this room have their share of the memory and disk of the `whole` slot beside them. To the
+        nearest core: startds round up what they cut out for a job."""
+        shares = [have / of for have, of in ((self.memory, whole.memory), (self.disk, whole.disk)) if of > 0]
+        return max(0.0, min([self.cpus, *(int(whole.cpus * share + 0.5) for share in shares if whole.cpus > 0)]))
+
     def lacking(self, request: Resources) -> list[str]:
         """The names of the resources of which `request` wants more than there is."""
         names = ("cpus", "memory", "disk", "gpus")

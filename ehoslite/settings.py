@@ -120,7 +120,12 @@ class ScalingSettings:
     nodes_min: int = option("nodes to keep, whatever the queue", 0, at_least=0)
     nodes_max: int = option("never more nodes than this, booting, stopped and failed ones included", 10, at_least=0)
     nodes_spare: int = option("idle nodes to keep ready beyond what the queue needs", 0, at_least=0)
-    reserve_cores: int = option("free cores to keep ready beyond what the queue needs", 0, at_least=0)
+    reserve_cores: int = option(
+        "free cores to keep ready beyond what the queue needs; one whose share of its node's memory or disk is taken "
+        "counts as in use",
+        0,
+        at_least=0,
+    )
     reserve_share: float = option(
         "the same as a share of the load, that is of the cores in use or about to be: 0.2 keeps a fifth more than they "
         "need; the larger of the two counts",

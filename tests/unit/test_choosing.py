@@ -263,6 +263,42 @@ def test_free_cores_of_busy_nodes_are_reserve() -> None:
     }
 
 
+NO_MEMORY, NO_DISK = Resources(7, 0, 80_000), Resources(7, 7000, 0)
+
+
+@pytest.mark.parametrize(
+    ("free", "whole", "cores"),
+    [
+        (Resources(7, 7000, 70_000), LARGE.resources, 7),
+        (NO_MEMORY, LARGE.resources, 0),
+        (NO_DISK, LARGE.resources, 0),
+        (Resources(7, 3000, 80_000), LARGE.resources, 3),
+        (Resources(4, 3904, 80_000), LARGE.resources, 4),
+        (Resources(3, 8000, 80_000), LARGE.resources, 3),
+        (Resources(-1, 8000, 80_000), LARGE.resources, 0),
+        (Resources(2, 500, 100), Resources(2, 0, 0), 2),
+        (Resources(2, 500, 100), Resources(), 2),
+    ],
+)
+def test_a_free_core_is_of_use_with_its_share_of_memory_and_disk(
+    free: Resources, whole: Resources, cores: float
+) -> None:
+    assert free.cores_of_use(whole) == cores
+
+
+@pytest.mark.parametrize("free", [NO_MEMORY, NO_DISK])
+def test_cores_that_no_job_can_use_are_no_reserve(free: Resources) -> None:
+    seen = world([server("n1", flavor=L)], [slot("n1", flavor=L, free=free), claim("n1", 1)], flavors=[S])
+    assert made(decide(seen, reserve_cores=4)) == {"small": 4}
+    odd = replace(seen.slots[0], total=Resources(8))
+    assert made(decide(replace(seen, slots=(odd, seen.slots[1])), reserve_cores=4)) == {}
+
+
+def test_cores_that_no_job_can_use_on_a_new_node_are_no_reserve() -> None:
+    decided = decide(world(shapes=[jobs(1, memory=8000)], flavors=[L]), reserve_cores=4)
+    assert made(decided) == {"large": 2}
+
+
 def test_the_reserve_keeps_idle_nodes() -> None:
     seen = world([server("n1"), server("n2"), server("n3")], [slot("n1"), slot("n2"), slot("n3")])
     decided = decide(seen, reserve_cores=2)
