@@ -124,7 +124,7 @@ def _windows(reader: Reader, scaling: ScalingSettings) -> Iterator[Fault]:
 
 
 def _budget(reader: Reader, scaling: ScalingSettings) -> Iterator[Fault]:
-    """A budget that could never bind, and minima of clouds that are more than the maximum of all."""
+    """A budget that could never bind, or not every flavor, and minima of clouds that are more than the maximum."""
     clouds = [cloud for _, cloud in _clouds(reader)]
     capped = [SCALING / name for name in ("cost_per_hour", "cost_per_month") if getattr(scaling, name) is not None]
     for number, window in enumerate(scaling.windows):
@@ -136,9 +136,21 @@ def _budget(reader: Reader, scaling: ScalingSettings) -> Iterator[Fault]:
                 "needs the price of the flavors: none has one, so it would never bind; give clouds.NAME.flavors[].price"
             )
             yield reader.fault_at(spot, what)
+    elif capped:
+        yield from _unpriced(reader, capped[0])
     if (least := sum(cloud.nodes_min for cloud in clouds)) > scaling.nodes_max:
         what = f"{scaling.nodes_max} is less than the nodes_min of all clouds together, {least}"
         yield reader.fault_at(SCALING / "nodes_max", what)
+
+
+def _unpriced(reader: Reader, capped: Spot) -> Iterator[Fault]:
+    """Flavors whose price was forgotten beside a budget: they would count as free and be chosen first."""
+    for spot, cloud in _clouds(reader):
+        for number, name in enumerate([flavor.name for flavor in cloud.flavors]):
+            price = spot / "flavors" / number / "price"
+            if price not in reader.lines:
+                what = f"is missing for {name}, so {capped} would not bind it; give it, 0 if it costs nothing"
+                yield reader.fault_at(price, what)
 
 
 def _cloud_combinations(reader: Reader) -> Iterator[Fault]:

@@ -140,8 +140,8 @@ class ScalingSettings:
         "never more memory than this, counted as nodes are. Default: no limit", None, at_least=0
     )
     cost_per_hour: float | None = option(
-        "no node is made that would let all nodes together cost more an hour, by the prices of their flavors. "
-        "Default: no limit",
+        "no node is made that would let all nodes together cost more an hour, by the prices of their flavors, "
+        "which must all be given. Default: no limit",
         None,
         at_least=0,
     )

@@ -218,6 +218,35 @@ def test_a_budget_without_any_price_would_never_bind(tmp_path: Path, name: str) 
     assert getattr(load_text(tmp_path / "ehos.yaml", f"{PRICED}scaling:\n  {name}: 5\n").scaling, name) == 5
 
 
+@pytest.mark.parametrize(
+    "budget",
+    [
+        "cost_per_hour: 5",
+        "cost_per_month: 5",
+        'windows: [{name: n, start: "* * * * *", end: "1 * * * *", cost_per_hour: 5}]',
+    ],
+)
+def test_a_flavor_whose_price_was_forgotten_is_a_fault_beside_a_budget(tmp_path: Path, budget: str) -> None:
+    two = PRICED.replace("price: 1}", "price: 1}, {name: gpu16, gpus: 4}")
+    (said,) = faults_of(tmp_path / "ehos.yaml", f"{two}scaling:\n  {budget}\n")
+    assert ": clouds.here.flavors[1].price: is missing for gpu16, so scaling." in said
+    assert "0 if it costs nothing" in said
+    free = two.replace("gpus: 4}", "gpus: 4, price: 0}")
+    assert load_text(tmp_path / "ehos.yaml", f"{free}scaling:\n  {budget}\n").clouds["here"].flavors[1].price == 0
+    assert load_text(tmp_path / "ehos.yaml", two).clouds["here"].flavors[1].price == 0
+
+
+def test_a_bare_name_has_no_price_and_flavors_that_are_not_given_have_none_either(tmp_path: Path) -> None:
+    far = "  far: {type: openstack, image: i, flavors: [m1.small, {name: m1.big, price: 2}]}\n"
+    said = faults_of(
+        tmp_path / "ehos.yaml", f"{GOOD.replace('record:', far + 'record:')}scaling:\n  cost_per_hour: 5\n"
+    )
+    assert [line.partition(": clouds.")[2].partition(",")[0] for line in said] == [
+        "here.flavors[0].price: is missing for small",
+        "far.flavors[0].price: is missing for m1.small",
+    ]
+
+
 def test_a_window_s_budget_without_any_price_would_never_bind_either(tmp_path: Path) -> None:
     times = 'start: "0 20 * * *", end: "0 6 * * *"'
     windows = f"{{name: a, {times}, nodes_max: 3}}, {{name: b, {times}, cost_per_hour: 0}}"
