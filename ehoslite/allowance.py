@@ -102,6 +102,11 @@ class Allowance:
             self.limits, self.total, dict(self.rooms), dict(self.trials), Counter(self.nodes_in), self.made
         )
 
+    def in_time(self) -> Allowance:
+        """The same once what builds has been built: no cap on servers that build is in the way."""
+        rooms = {name: room.in_time for name, room in self.rooms.items()}
+        return Allowance(self.limits, self.total, rooms, dict(self.trials), Counter(self.nodes_in), self.made)
+
     def trusted(self, flavor: Flavor) -> int:
         """How many nodes of it may be made, after what its boots and its cloud's have taught."""
         return min(self.trials.get(key, UNLIMITED) for key in keys_of(flavor)) if self.trials else UNLIMITED
@@ -146,6 +151,7 @@ class Allowance:
             self.rooms[cloud] = replace(
                 room,
                 instances=room.instances + amounts.nodes,
+                lasting=room.lasting + amounts.nodes,
                 cores=room.cores + amounts.cores,
                 memory=room.memory + amounts.memory,
             )

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import combinations
+from math import inf
 from operator import itemgetter
 
 from ehoslite import policies
@@ -20,6 +21,7 @@ from ehoslite.carving import left_beside, side_by_side
 from ehoslite.model import CloudView, Flavor, Shape
 from ehoslite.packing import largest_first
 from ehoslite.resources import Resources
+from ehoslite.ways import HASTE, choose_flavors
 
 # So many shapes are packed at most while plans are compared: a tenth of a second.
 EFFORT = 600
@@ -54,6 +56,11 @@ class Basket:
         """What these nodes cost an hour."""
         return round(sum(one.flavor.price * one.nodes for one in self.bought), 6)
 
+    @property
+    def idle_gpus(self) -> int:
+        """How many of these nodes have GPUs though no job that asked for them was the reason."""
+        return sum(one.nodes for one in self.bought if one.flavor.resources.gpus and not one.shape.request.gpus)
+
     def serve(self, waiting: Sequence[Waiting], clouds: Sequence[CloudView]) -> Basket:
         """Pack the jobs, shape by shape, buying nodes in these clouds where room is missing."""
         counts = dict(waiting)
@@ -74,7 +81,7 @@ class Basket:
         """Flavors, and how many of each, in the cloud whose turn it is; empty when none may be made."""
         draw = f"{self.draw}/{self.allowance.made}"
         for cloud in policies.cloud_order(self.allocation, clouds, self.allowance.nodes_in, shape.request, draw):
-            if chosen := policies.choose_flavors(shape.request, count, cloud.flavors, self.allowance):
+            if chosen := choose_flavors(shape.request, count, cloud.flavors, self.allowance):
                 return [(chosen[0][0], 1)] if policies.one_at_a_time(self.allocation) else chosen
         return []
 
@@ -122,17 +129,32 @@ def cheapest_basket(basket: Callable[[], Basket], waiting: Sequence[Waiting], cl
     if len(clouds) == 1:  # there is nothing to allocate, and node by node is slow
         basket = partial(_filled_first, basket)
     whole = basket().serve(waiting, clouds)
-    best = (bool(whole.left), whole.cost), whole
+    limited = bool(whole.left)
+    best = rank_of(whole, limited), whole
     flavors = [flavor for cloud in clouds for flavor in cloud.flavors]
     free_to_choose = len(clouds) == 1 or whole.allocation == "cheapest"
     if not free_to_choose or not any(flavor.price for flavor in flavors):
         return whole
+    most = worth_haste(basket, waiting, clouds) if limited else inf
     for some in (*subsets(flavors, waiting), *(cloud.flavors for cloud in clouds if len(clouds) > 1)):
         views = [CloudView(cloud.name, tuple(one for one in cloud.flavors if one in some)) for cloud in clouds]
         tried = basket().serve(waiting, views)
-        if not tried.left:
-            best = min(best, ((False, tried.cost), tried), key=itemgetter(0))
+        if not tried.left and tried.cost <= most:
+            best = min(best, (rank_of(tried, limited), tried), key=itemgetter(0))
     return best[1]
+
+
+def rank_of(basket: Basket, limited: bool) -> tuple[int, bool, float]:
+    """How a plan compares with others, less being better: where limits bind, GPUs are not spent on serving more."""
+    return basket.idle_gpus if limited else 0, bool(basket.left), basket.cost
+
+
+def worth_haste(basket: Callable[[], Basket], waiting: Sequence[Waiting], clouds: Sequence[CloudView]) -> float:
+    """What a plan that serves every job at once may cost at most, where all could be served once what builds is built;
+    without a bound where other limits are in the way."""
+    empty = basket()
+    patient = replace(empty, allowance=empty.allowance.in_time()).serve(waiting, clouds)
+    return inf if patient.left else (1 + HASTE) * patient.cost
 
 
 def _filled_first(basket: Callable[[], Basket]) -> Basket:

@@ -16,6 +16,7 @@ from ehoslite.making_room import room_can_be_made
 from ehoslite.model import CloudView, Flavor, Shape
 from ehoslite.packing import Rank, largest_first
 from ehoslite.resources import Resources
+from ehoslite.ways import choose_flavors
 
 # Of how many flavors a text says why they do not fit.
 SHOWN = 3
@@ -212,7 +213,7 @@ def smallest_allowed(draft: Draft, request: Resources, count: int, clouds: Seque
     draw = f"{scaling.random_seed}/{draft.now:.0f}/{draft.new.total()}"
     for cloud in policies.cloud_order(scaling.node_allocation, clouds, allowance.nodes_in, request, draw):
         fitting = policies.fitting_flavors(request, cloud.flavors)
-        if chosen := policies.choose_flavors(request, count, fitting, allowance):
+        if chosen := choose_flavors(request, count, fitting, allowance):
             return chosen[0][0]
     return None
 

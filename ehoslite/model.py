@@ -7,11 +7,14 @@ devices, time in epoch seconds, durations in seconds.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from ehoslite.resources import UNLIMITED, Resources
 from ehoslite.samples import Misfit, Sample
+
+# The bound of a Room that is a matter of minutes: how many servers may build at a time.
+BUILDING = "limits.building"
 
 
 class VmState(StrEnum):
@@ -71,12 +74,19 @@ class Flavor:
 @dataclass(frozen=True, slots=True)
 class Room:
     """What is left of a cloud's quota and of our own limits there, in servers, cores and MB of memory. `bound` says
-    which limit on servers is the tightest, where it is not the quota of instances."""
+    which limit on servers is the tightest, where it is not the quota of instances. Where it is the cap on servers that
+    build, which passes by itself, `lasting` is what the others leave."""
 
     instances: float = UNLIMITED
     cores: float = UNLIMITED
     memory: float = UNLIMITED
     bound: str = ""
+    lasting: float = UNLIMITED
+
+    @property
+    def in_time(self) -> Room:
+        """The room once what builds has been built."""
+        return replace(self, instances=self.lasting, bound="") if self.bound == BUILDING else self
 
     def holds(self, flavor: Flavor) -> int:
         """How many servers of this flavor the quota still allows."""
@@ -90,6 +100,7 @@ class Room:
             self.cores - flavor.counted_cpus * servers,
             self.memory - flavor.counted_memory * servers,
             self.bound,
+            self.lasting - servers,
         )
 
 

@@ -6,7 +6,6 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from math import ceil
 from zlib import crc32
 
-from ehoslite.allowance import Allowance
 from ehoslite.carving import side_by_side
 from ehoslite.memory import Boots
 from ehoslite.model import CloudView, CondorState, Flavor, Node, Shape, VmState, World
@@ -48,39 +47,6 @@ def flavors_to_try(shape: Shape, clouds: Iterable[CloudView]) -> list[Flavor]:
 def fitting_flavors(request: Resources, flavors: Iterable[Flavor]) -> list[Flavor]:
     """The flavors on which the request could ever run, smallest first."""
     return smallest_first(flavor for flavor in flavors if flavor.resources.fits(request))
-
-
-def choose_flavors(
-    request: Resources, count: int, fitting: Sequence[Flavor], allowance: Allowance
-) -> list[tuple[Flavor, int]]:
-    """The flavors for `count` jobs, and how many nodes of each: the cheapest way that is allowed whole, and of equal
-    ones that with the smallest flavor; else as many as are allowed of the flavor that serves the most. Empty if no node
-    is allowed at all. `fitting` is in the order of `smallest_first`."""
-    for way in cheapest_ways(request, count, fitting):
-        (first, nodes), (then, more) = way[0], way[-1]
-        if allowance.allows_together(first, nodes, then, more if len(way) > 1 else 0):
-            return way
-    served = [(allowance.allows(flavor) * side_by_side(flavor.resources, request), flavor) for flavor in fitting]
-    most, flavor = max(served, key=lambda one: one[0], default=(0, None))
-    return [(flavor, allowance.allows(flavor))] if flavor and most else []
-
-
-def cheapest_ways(request: Resources, count: int, fitting: Sequence[Flavor]) -> list[list[tuple[Flavor, int]]]:
-    """How `count` jobs can be served alone, the cheapest first: by nodes of one flavor, or by as many as they fill and
-    a second flavor for the rest."""
-    times = [side_by_side(flavor.resources, request) for flavor in fitting]
-    ways: list[tuple[float, int, int, list[tuple[Flavor, int]]]] = []
-    for place, flavor in enumerate(fitting):
-        full, rest = divmod(count, times[place])
-        nodes = full + (rest > 0)
-        ways.append((round(nodes * flavor.price, 9), place, place, [(flavor, nodes)]))
-        if full and rest:
-            ends = [(ceil(rest / times[other]) * end.price, other) for other, end in enumerate(fitting)]
-            price, other = min(ends)
-            if other != place:
-                more = [(flavor, full), (fitting[other], ceil(rest / times[other]))]
-                ways.append((round(full * flavor.price + price, 9), place, other, more))
-    return [way for _, _, _, way in sorted(ways, key=lambda way: way[:3])]
 
 
 def cloud_order(

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ehoslite.clouds.calls import Calls
-from ehoslite.model import Flavor, Room
+from ehoslite.model import BUILDING, Flavor, Room
 from ehoslite.resources import UNLIMITED
 from ehoslite.settings import OpenStackCloudSettings
 
@@ -24,7 +24,7 @@ def room_of(
     counts = {
         "the quota of instances": left(absolute, "maxTotalInstances", "totalInstancesUsed"),
         "limits.nodes": settings.limits.nodes - len(listed),
-        "limits.building": settings.limits.building - sum(one.get("status") == "BUILD" for _, one in listed),
+        BUILDING: settings.limits.building - sum(one.get("status") == "BUILD" for _, one in listed),
         **_volumes(settings, calls),
         **_addresses(settings, calls),
     }
@@ -38,6 +38,7 @@ def room_of(
         min(cores, left(absolute, "maxTotalCores", "totalCoresUsed")),
         min(memory, left(absolute, "maxTotalRAMSize", "totalRAMUsed")),
         "" if tightest == "the quota of instances" else tightest,
+        min(count for name, count in counts.items() if name != BUILDING),
     )
 
 

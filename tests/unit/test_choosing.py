@@ -17,6 +17,7 @@ from ehoslite.options import Place
 from ehoslite.plan import plan
 from ehoslite.resources import Resources
 from ehoslite.settings import FlavorSettings, LocalCloudSettings
+from ehoslite.ways import choose_flavors
 from tests.unit.worlds import (
     LARGE,
     SMALL,
@@ -101,6 +102,52 @@ def test_few_creations_allowed_means_larger_nodes(bound: str) -> None:
     """Nova builds 30 at a time; the quota of instances may be small while that of cores is not."""
     room = Room(instances=30, bound=bound)
     assert made(decide(world(shapes=[jobs(100)], flavors=[S, L], room=room))) == {"large": 12, "small": 4}
+
+
+CHEAP = Flavor("here", "cheap", Resources(4, 16_000, 10**8), 0.2)
+DEAR = Flavor("here", "dear", Resources(16, 64_000, 10**8), 10.0)
+WIDE = replace(DEAR, name="wide", price=0.86)  # a job costs 7.5 % more than on a cheap one
+GPUS = replace(DEAR, name="gpus", resources=replace(DEAR.resources, gpus=4))
+FREE = [replace(one, price=0.0) for one in (CHEAP, GPUS)]
+AT_A_TIME = Room(30, 10**9, 10**9, "limits.building")
+HURRIED: dict[str, tuple[list[Shape], list[Flavor], Room, dict[str, Any], dict[str, int]]] = {
+    "as many as are built at a time": ([jobs(120)], [CHEAP, DEAR], AT_A_TIME, {}, {"cheap": 30}),
+    "one job more waits for its turn": ([jobs(121)], [CHEAP, DEAR], AT_A_TIME, {}, {"cheap": 30}),
+    "so do many": ([jobs(2000)], [CHEAP, DEAR], AT_A_TIME, {}, {"cheap": 30}),
+    "and more than could ever be made": ([jobs(9000)], [CHEAP, GPUS], AT_A_TIME, {}, {"cheap": 30}),
+    "a little dearer, and all are served": ([jobs(160)], [CHEAP, WIDE, DEAR], AT_A_TIME, {}, {"wide": 10}),
+    "a little dearer, and more are served": ([jobs(999)], [CHEAP, WIDE, DEAR], AT_A_TIME, {}, {"wide": 30}),
+    "several shapes": ([jobs(121), jobs(1, cpus=2)], [CHEAP, DEAR], AT_A_TIME, {}, {"cheap": 30}),
+    "the others would not allow it either": (
+        [jobs(121)],
+        [CHEAP, DEAR],
+        replace(AT_A_TIME, lasting=30),
+        {},
+        {"dear": 7, "cheap": 3},
+    ),
+    "nothing while all are being built": ([jobs(9)], [CHEAP, DEAR], replace(AT_A_TIME, instances=0), {}, {}),
+    "few nodes: larger ones, but none with GPUs": (
+        [jobs(400)],
+        [CHEAP, replace(DEAR, resources=Resources(8, 32_000, 10**8)), GPUS],
+        Room(),
+        {"nodes_max": 10},
+        {"dear": 10},
+    ),
+    "few nodes, and GPUs on all that are larger": ([jobs(41)], [CHEAP, GPUS], Room(), {"nodes_max": 10}, {"cheap": 10}),
+    "no prices": ([jobs(41)], FREE, Room(), {"nodes_max": 10}, {"cheap": 10}),
+    "no prices, built at a time": ([jobs(400)], FREE, AT_A_TIME, {}, {"cheap": 30}),
+    "GPUs where nothing else is": ([jobs(41)], [GPUS], Room(), {"nodes_max": 2}, {"gpus": 2}),
+    "GPUs where they are cheapest": ([jobs(999)], [replace(GPUS, price=0.1), CHEAP], AT_A_TIME, {}, {"gpus": 30}),
+    "GPUs for jobs that ask for them": ([jobs(41, gpus=1)], [CHEAP, GPUS], Room(), {"nodes_max": 10}, {"gpus": 10}),
+}
+
+
+@pytest.mark.parametrize("case", HURRIED)
+def test_what_is_chosen_while_servers_build_or_gpus_would_idle(case: str) -> None:
+    shapes, flavors, room, scaling, expected = HURRIED[case]
+    seen = world(shapes=shapes, flavors=flavors, room=room)
+    for allocation in ("fill-first", "round-robin", "cheapest"):
+        assert made(decide(seen, node_allocation=allocation, **{"nodes_max": 1000, **scaling})) == expected
 
 
 @pytest.mark.parametrize(
@@ -208,7 +255,7 @@ def test_two_flavors_are_chosen_where_both_together_are_allowed() -> None:
     for nodes, way in ((3, [(M, 2), (S, 1)]), (2, [(L, 1), (S, 1)]), (1, [(L, 1)])):
         bounds = limits_of(settings(nodes_max=nodes).scaling, 0.0)
         allowance = Allowance(bounds, Amounts(), {"here": Room()})
-        assert policies.choose_flavors(Resources(1, 100, 100), 9, [S, M, L], allowance) == way
+        assert choose_flavors(Resources(1, 100, 100), 9, [S, M, L], allowance) == way
 
 
 def with_cloud_minimum(**minima: int) -> Any:

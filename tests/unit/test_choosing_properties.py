@@ -14,10 +14,11 @@ from ehoslite.allowance import Allowance, amounts_of, limits_of
 from ehoslite.carving import rounded_up
 from ehoslite.choosing import EFFORT, Basket, cheapest_basket
 from ehoslite.memory import Memory, Spent
-from ehoslite.model import CloudView, Flavor, Room, Shape, VmState, World
+from ehoslite.model import BUILDING, CloudView, Flavor, Room, Shape, VmState, World
 from ehoslite.plan import plan
 from ehoslite.policies import runs_on as fits
 from ehoslite.resources import Resources
+from ehoslite.ways import HASTE
 from ehoslite.windows import month_of
 from tests.unit.pretending import Pretence
 from tests.unit.worlds import NOW, decide, server, settings, slot, world
@@ -87,6 +88,8 @@ def worlds(draw: st.DrawFn) -> tuple[World, Memory, dict[str, Any]]:
     slots = [slot(f"n{number}", flavor=flavor, cloud=flavor.cloud) for number, (flavor, _) in enumerate(placed)]
     seen = world([one for one in servers if one.cloud == "here"], slots, draw(queues), flavors=here)
     rooms = [Room(draw(st.integers(-1, 9)), draw(st.integers(-1, 60)), draw(st.integers(-1, 60_000))) for _ in "12"]
+    if draw(st.booleans()):
+        rooms[0] = replace(rooms[0], bound=BUILDING, lasting=rooms[0].instances + draw(st.integers(0, 9)))
     other = CloudView("there", tuple(there), tuple(one for one in servers if one.cloud == "there"), rooms[1])
     seen = replace(seen, clouds=(replace(seen.clouds[0], room=rooms[0]), other))
     past = Memory(spent={MONTH: Spent(MONTH, draw(st.sampled_from([0.0, 0.5, 9.0])), NOW)})
@@ -212,6 +215,19 @@ def test_for_one_shape_no_further_flavor_raises_the_cost_however_many(
     before = [*offered[:place], *offered[place + 1 :]]
     if any(fits(wanted, one) for one in before):
         assert cost_of([wanted], offered) <= cost_of([wanted], before)
+
+
+@given(shapes(), offers(6), st.integers(1, 9))
+def test_what_builds_makes_no_plan_much_dearer(wanted: Shape, offered: list[Flavor], building: int) -> None:
+    """A tenth, and what is left over may need a node of its own."""
+    fitting = [one for one in offered if fits(wanted, one)]
+    assume(fitting)
+    decided = decide(world(shapes=[wanted], flavors=offered, room=Room(building, bound=BUILDING)), nodes_max=10**6)
+    made = created(decided)
+    assert len(made) <= building
+    assert made
+    whole = cost_of([wanted], offered)
+    assert sum(one.price for one in made) <= (1 + HASTE) * whole + max(one.price for one in fitting) + 1e-6
 
 
 @example(

@@ -50,6 +50,12 @@ def test_our_own_limits_count_all_servers_of_ours_and_those_that_build(
     assert (room(limits=limits).instances, room(limits=limits).bound) == (instances, bound)
 
 
+def test_what_the_other_limits_leave_beside_the_cap_on_servers_that_build() -> None:
+    assert (room().lasting, room().in_time.instances) == (40, 40)
+    assert room(limits={"nodes": 12, "building": 8}).in_time.instances == 7
+    assert room(limits={"nodes": 12}).in_time.instances == 7
+
+
 @pytest.mark.parametrize(
     ("quotas", "instances", "bound"),
     [
