@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from math import inf
 
@@ -156,7 +156,11 @@ class Allowance:
                 memory=room.memory + amounts.memory,
             )
 
-
-def fullest(rooms: Mapping[str, Room]) -> str:
-    """Which limits bind in these clouds, in words."""
-    return ", ".join(f"{room.bound or 'the quota'} of {cloud}" for cloud, room in rooms.items())
+    def what_binds(self, flavors: Iterable[Flavor]) -> str:
+        """Which limits of the clouds keep from making any of these, in words: of each cloud those that the first of its
+        flavors meets which is not kept back by boots that fail."""
+        found: dict[str, list[str]] = {}
+        for flavor in flavors:
+            if flavor.cloud not in found and self.trusted(flavor):
+                found[flavor.cloud] = self.rooms[flavor.cloud].what_binds(flavor)
+        return "; ".join(one for limits in found.values() for one in limits) or "the clouds allow none that fits"

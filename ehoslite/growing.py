@@ -8,7 +8,7 @@ from math import ceil
 
 from ehoslite import policies
 from ehoslite.actions import Reason
-from ehoslite.allowance import amounts_of, fullest
+from ehoslite.allowance import amounts_of
 from ehoslite.booting import keys_of
 from ehoslite.choosing import Waiting, cheapest_basket, stages
 from ehoslite.draft import Draft, idle_jobs
@@ -123,9 +123,7 @@ def report_limit(draft: Draft, subject: str | Shape, what: str, fitting: Sequenc
     elif reason := own_limit(draft, fitting):
         draft.hold(subject, reason.code, f"{what}: {reason.text}")
     else:
-        clouds = {flavor.cloud for flavor in fitting}
-        rooms = {name: draft.allowance.rooms[name] for name in draft.names() if name in clouds}
-        draft.hold(subject, "quota", f"{what}: {fullest(rooms)} allows none that fits")
+        draft.hold(subject, "quota", f"{what}: {draft.allowance.what_binds(fitting)}")
 
 
 def own_limit(draft: Draft, fitting: Iterable[Flavor]) -> Reason | None:

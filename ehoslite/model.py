@@ -75,13 +75,16 @@ class Flavor:
 class Room:
     """What is left of a cloud's quota and of our own limits there, in servers, cores and MB of memory. `bound` says
     which limit on servers is the tightest, where it is not the quota of instances. Where it is the cap on servers that
-    build, which passes by itself, `lasting` is what the others leave."""
+    build, which passes by itself, `lasting` is what the others leave. `cores_bound` and `memory_bound` name the limits
+    of ours that are tighter than the quota of those."""
 
     instances: float = UNLIMITED
     cores: float = UNLIMITED
     memory: float = UNLIMITED
     bound: str = ""
     lasting: float = UNLIMITED
+    cores_bound: str = ""
+    memory_bound: str = ""
 
     @property
     def in_time(self) -> Room:
@@ -101,7 +104,24 @@ class Room:
             self.memory - flavor.counted_memory * servers,
             self.bound,
             self.lasting - servers,
+            self.cores_bound,
+            self.memory_bound,
         )
+
+    def what_binds(self, flavor: Flavor) -> list[str]:
+        """The limits that leave no room for a server of this flavor, with what is left of them."""
+        name, found = f"{flavor.cloud}/{flavor.name}", []
+        if self.instances < 1:
+            found.append(
+                f"{self.bound or 'the quota of instances'} of {flavor.cloud}: {self.instances:.0f} servers left"
+            )
+        if max(self.cores, 0) < flavor.counted_cpus:
+            figures = f"{self.cores:g} left, {name} has {flavor.counted_cpus:g}"
+            found.append(f"{self.cores_bound or 'the quota of cores'} of {flavor.cloud}: {figures}")
+        if max(self.memory, 0) < flavor.counted_memory:
+            figures = f"{self.memory:.0f} MB left, {name} has {flavor.counted_memory:.0f}"
+            found.append(f"{self.memory_bound or 'the quota of memory'} of {flavor.cloud}: {figures}")
+        return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,15 +31,27 @@ def room_of(
     tightest = min(counts, key=lambda name: counts[name])
     sizes = {flavor.name: flavor for flavor in flavors}
     used = [counted(one.get("flavor", {}), sizes.get(name)) for name, one in listed]
-    cores = settings.limits.cores - sum(cpus for cpus, _ in used)
-    memory = settings.limits.memory - sum(megabytes for _, megabytes in used)
+    ours = sum(cpus for cpus, _ in used), sum(megabytes for _, megabytes in used)
+    cores, cores_bound = tighter(
+        left(absolute, "maxTotalCores", "totalCoresUsed"), settings.limits.cores - ours[0], "limits.cores"
+    )
+    memory, memory_bound = tighter(
+        left(absolute, "maxTotalRAMSize", "totalRAMUsed"), settings.limits.memory - ours[1], "limits.memory"
+    )
     return Room(
         counts[tightest],
-        min(cores, left(absolute, "maxTotalCores", "totalCoresUsed")),
-        min(memory, left(absolute, "maxTotalRAMSize", "totalRAMUsed")),
+        cores,
+        memory,
         "" if tightest == "the quota of instances" else tightest,
         min(count for name, count in counts.items() if name != BUILDING),
+        cores_bound,
+        memory_bound,
     )
+
+
+def tighter(quota: float, own: float, name: str) -> tuple[float, str]:
+    """What is left of the quota, or of our own limit of this name with that name, whichever is less."""
+    return (own, name) if own < quota else (quota, "")
 
 
 def counted(shown: Mapping[str, Any], flavor: Flavor | None) -> tuple[float, float]:

@@ -12,7 +12,7 @@ from ehoslite import policies
 from ehoslite.actions import Create
 from ehoslite.allowance import Allowance, Amounts, limits_of
 from ehoslite.memory import Boots, KnownFlavor, Memory
-from ehoslite.model import Flavor, Room, Shape, VmState, World
+from ehoslite.model import CloudView, Flavor, Room, Shape, VmState, World
 from ehoslite.options import Place
 from ehoslite.plan import plan
 from ehoslite.resources import Resources
@@ -20,6 +20,7 @@ from ehoslite.settings import FlavorSettings, LocalCloudSettings
 from ehoslite.ways import choose_flavors
 from tests.unit.worlds import (
     LARGE,
+    NOW,
     SMALL,
     acts,
     claim,
@@ -173,6 +174,60 @@ def test_a_limit_that_binds_is_said_with_its_figures(
 def test_a_full_quota_is_not_called_a_budget() -> None:
     decided = decide(world(shapes=[jobs(9)], flavors=[S], room=Room(instances=1)), cost_per_hour=1)
     assert held(decided) == {"quota"}
+
+
+THERE = replace(LARGE, cloud="there", quota_cpus=9, quota_memory=8192)
+NO_ROOM: dict[str, tuple[Room, Room, str]] = {
+    "instances": (
+        Room(0),
+        Room(-1),
+        "the quota of instances of here: 0 servers left; the quota of instances of there: -1",
+    ),
+    "a limit of ours on servers": (
+        Room(0, bound="limits.nodes"),
+        Room(0),
+        "limits.nodes of here: 0 servers left; the ",
+    ),
+    "cores, where fewer servers than instances are left": (
+        Room(20, 0, 10**6, "limits.nodes"),
+        Room(cores=2, cores_bound="limits.cores"),
+        "the quota of cores of here: 0 left, here/small has 1; limits.cores of there: 2 left, there/large has 9",
+    ),
+    "memory": (
+        Room(memory=999, memory_bound="limits.memory"),
+        Room(memory=8191),
+        "limits.memory of here: 999 MB left, here/small has 1000; "
+        "the quota of memory of there: 8191 MB left, there/large has 8192",
+    ),
+    "a cloud whose boots fail is not full": (
+        Room(cores=0.0),
+        Room(),
+        "the quota of cores of here: 0 left, here/small has 1",
+    ),
+    "two limits": (
+        Room(0, 0),
+        Room(0),
+        "of here: 0 servers left; the quota of cores of here: 0 left, here/small has 1",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", NO_ROOM)
+def test_the_limits_of_clouds_that_bind_are_said_with_their_figures_and_no_others(case: str) -> None:
+    here, there, expected = NO_ROOM[case]
+    seen = world(shapes=[jobs(1)], flavors=[SMALL, GPU], room=here)
+    seen = replace(seen, clouds=(*seen.clouds, CloudView("there", (THERE,), (), there)))
+    boots = {"there/large/": Boots("there/large/", failures=3, rounds=1, failed_at=NOW)} if there == Room() else {}
+    (said,) = (one.reason for one in plan(seen, Memory(boots=boots), settings()).held if one.reason.code == "quota")
+    assert expected in said.text
+    assert said.text.endswith(expected) or there != Room(), "the other cloud binds nothing"
+
+
+def test_a_limit_is_told_of_the_flavor_that_could_be_made_not_of_one_whose_boots_fail() -> None:
+    boots = {"here/small/": Boots("here/small/", failures=3, rounds=1, failed_at=NOW)}
+    decided = decide(world(shapes=[jobs(1)], room=Room(cores=2)), Memory(boots=boots))
+    (said,) = (one.reason.text for one in decided.held if one.reason.code == "quota")
+    assert said.endswith(": the quota of cores of here: 2 left, here/large has 8")
 
 
 COUNTED = {

@@ -10,6 +10,7 @@ from ehoslite.clouds.quotas import room_of
 from ehoslite.model import Room
 from ehoslite.settings import OpenStackLimits
 from tests.unit.answering import PROJECT, Answering, openstack_settings
+from tests.unit.worlds import SMALL
 
 NOVA = {
     "maxTotalInstances": 50, "totalInstancesUsed": 10, "maxTotalCores": 100, "totalCoresUsed": 20,
@@ -48,6 +49,24 @@ def test_our_own_limits_count_all_servers_of_ours_and_those_that_build(
     limits: dict[str, int], instances: int, bound: str
 ) -> None:
     assert (room(limits=limits).instances, room(limits=limits).bound) == (instances, bound)
+
+
+@pytest.mark.parametrize(
+    ("limits", "cores", "memory"),
+    [
+        ({}, (80, ""), (9_000, "")),
+        ({"cores": 30}, (30, "limits.cores"), (9_000, "")),
+        ({"cores": 80, "memory": 5_000}, (80, ""), (5_000, "limits.memory")),
+    ],
+)
+def test_the_tighter_of_the_quota_and_our_own_limit_on_cores_and_memory_is_named(
+    limits: dict[str, int], cores: tuple[float, str], memory: tuple[float, str]
+) -> None:
+    seen = room(limits=limits)
+    assert (seen.cores, seen.cores_bound) == cores
+    assert (seen.memory, seen.memory_bound) == memory
+    less = seen.less(SMALL)
+    assert (less.cores_bound, less.memory_bound) == (cores[1], memory[1])
 
 
 def test_what_the_other_limits_leave_beside_the_cap_on_servers_that_build() -> None:

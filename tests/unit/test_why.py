@@ -158,12 +158,12 @@ BOUND: dict[str, tuple[World, Memory, dict[str, Any], str, str]] = {
     "quota": (
         world(shapes=[jobs(3)], room=Room(instances=0)),
         *(Memory(), {}),
-        *("the quota of here allows none that fits", "quota"),
+        *("the quota of instances of here: 0 servers left", "quota"),
     ),
     "limit of ours in a cloud": (
         world(shapes=[jobs(3)], room=Room(instances=0, bound="limits.nodes")),
         *(Memory(), {}),
-        *("limits.nodes of here allows none that fits", "quota"),
+        *("limits.nodes of here: 0 servers left", "quota"),
     ),
     "budget an hour": (
         world(shapes=[jobs(3)], flavors=[PRICED]),
