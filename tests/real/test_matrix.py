@@ -342,7 +342,7 @@ def test_our_verdict_and_what_the_pool_does_agree_in_every_cell(make_stand: Make
         assert wrong == {"built": [], "learned": [], "slots": []}, json.dumps(wrong, indent=1)
         assert "try" not in told["learned"].values()
         # Trials agree with anything: with many more of them this test would compare nothing.
-        assert Counter(told["built"].values())["try"] <= 189, "of 912 cells"
+        assert Counter(told["built"].values())["try"] <= 212, "of 972 cells"
         assert 100 < len(real) < 500, "both answers are frequent"
 
 
