@@ -15,10 +15,14 @@ from ehoslite.choosing import Basket, Waiting
 from ehoslite.memory import Boots, Memory
 from ehoslite.model import CloudView, CondorState, Flavor, Node, Room, Shape, Slot, World
 from ehoslite.packing import Packing, Rank, Space
-from ehoslite.resources import Resources
+from ehoslite.resources import UNLIMITED, Resources
 from ehoslite.settings import Settings
 from ehoslite.spending import spent_this_month
 from ehoslite.windows import month_of
+
+# A node that boots and is of no known size may hold all jobs that wait: not knowing is not zero (law 5). It is known,
+# or given up, within its time to boot.
+ANY_SIZE = Resources(UNLIMITED, UNLIMITED, UNLIMITED, UNLIMITED)
 
 
 @dataclass
@@ -259,7 +263,7 @@ def spaces(
             rank = Rank.EMPTY if node.condor_state is CondorState.IDLE else Rank.PARTLY_USED
             found += [_space(rank, slot, node.id, slot.ilk) for slot in node.slots if has_room(slot)]
         elif node.id in joining:
-            found.append(Space(Rank.BOOTING, node.resources, node.id, ilk))
+            found.append(Space(Rank.BOOTING, node.resources if node.resources.cpus else ANY_SIZE, node.id, ilk))
         elif policies.can_be_taken_back(node):  # its START is gone until it is, so its flavor speaks
             found += [_space(Rank.DRAINING, slot, node.id, ilk) for slot in node.slots if slot.kind != "Dynamic"]
     return found

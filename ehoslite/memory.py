@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from ehoslite.model import Flavor
+from ehoslite.resources import Resources
 from ehoslite.samples import Sample
 
 
@@ -59,13 +61,30 @@ class Boots:
 @dataclass(frozen=True, slots=True)
 class KnownFlavor:
     """What a flavor came to when its cloud last answered; `key` is its cloud and name. So the nodes of a silent cloud,
-    and of a flavor that is configured no more, count to the limits with what they are. Memory in MB, as quotas count;
-    price an hour."""
+    and of a flavor that is configured no more, count to the limits with what they are, and hold jobs while they boot.
+    `cores` and `memory` (MB) are as quotas count, `price` is an hour's, the rest is what a startd on it offers: nothing
+    in a state file that is older than these fields."""
 
     key: str
     cores: float
     memory: float
     price: float
+    cpus: float = 0.0
+    offered_memory: float = 0.0
+    disk: float = 0.0
+    gpus: float = 0.0
+
+    @classmethod
+    def of(cls, flavor: Flavor) -> KnownFlavor:
+        """What is remembered of a flavor that is offered now."""
+        size, key = flavor.resources, f"{flavor.cloud}/{flavor.name}"
+        counted = flavor.counted_cpus, flavor.counted_memory, flavor.price
+        return cls(key, *counted, size.cpus, size.memory, size.disk, size.gpus)
+
+    @property
+    def resources(self) -> Resources:
+        """Its size; nothing where that is not known."""
+        return Resources(self.cpus, self.offered_memory, self.disk, self.gpus)
 
 
 @dataclass(frozen=True, slots=True)

@@ -272,7 +272,8 @@ class World:
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A server of ours joined to its startd's ads and to what is remembered of it."""
+    """A server of ours joined to its startd's ads and to what is remembered of it. `resources` is the size of its
+    flavor, as its cloud tells or last told; nothing where that is not known."""
 
     id: str
     cloud: str

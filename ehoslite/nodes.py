@@ -127,12 +127,7 @@ def _known_flavors(
     memory: Memory, wanted: Iterable[Remembered | Intent], flavors: Iterable[Flavor]
 ) -> dict[str, KnownFlavor]:
     """What flavors come to: those offered now, and those of nodes whose cloud is silent or offers them no more."""
-    now = {
-        f"{one.cloud}/{one.name}": KnownFlavor(
-            f"{one.cloud}/{one.name}", one.counted_cpus, one.counted_memory, one.price
-        )
-        for one in flavors
-    }
+    now = {one.key: one for one in map(KnownFlavor.of, flavors)}
     used = {f"{one.cloud}/{one.flavor}" for one in wanted}
     return {key: one for key, one in memory.flavors.items() if key in used} | now
 
@@ -208,7 +203,8 @@ def _open_intents(
 def join(world: World, memory: Memory, pool: str) -> tuple[Node, ...]:
     """Every node of ours: listed, remembered of a silent cloud, seen only as ads, or only intended yet."""
     slots, servers = slots_by_node(world, pool), servers_by_node(world)
-    sizes = {(flavor.cloud, flavor.name): flavor.resources for cloud in world.clouds for flavor in cloud.flavors}
+    offered = {one.key: one for cloud in world.clouds for one in map(KnownFlavor.of, cloud.flavors)}
+    sizes = {key: one.resources for key, one in {**memory.flavors, **offered}.items()}
     nodes = [
         _node(node, memory, servers.get(node, ()), slots.get(node, ()), sizes, world)
         for node in sorted({*servers, *slots, *memory.nodes})
@@ -220,7 +216,7 @@ def join(world: World, memory: Memory, pool: str) -> tuple[Node, ...]:
             intent.flavor,
             VmState.BOOTING,
             CondorState.ABSENT,
-            sizes.get((intent.cloud, intent.flavor), Resources()),
+            sizes.get(f"{intent.cloud}/{intent.flavor}", Resources()),
             created=intent.at,
             created_here=True,
         )
@@ -235,7 +231,7 @@ def _node(
     memory: Memory,
     servers: tuple[Server, ...],
     slots: tuple[Slot, ...],
-    sizes: Mapping[tuple[str, str], Resources],
+    sizes: Mapping[str, Resources],
     world: World,
 ) -> Node:
     past = memory.nodes.get(node) or Remembered(node, slots[0].cloud if slots else "", "", world.now)
@@ -247,7 +243,7 @@ def _node(
         flavor,
         vm_state(servers),
         condor_state(slots, past.joined, world.now, past.watched),
-        sizes.get((cloud, flavor), Resources()),
+        sizes.get(f"{cloud}/{flavor}", Resources()),
         servers,
         slots,
         past.first_seen,

@@ -147,12 +147,11 @@ def boot_allowed(times: Sequence[float], settings: Settings) -> float:
 
 
 def is_booting(node: Node, now: float) -> bool:
-    """Whether it may still join: a young server (or an intent) whose startd was never seen. One that we made and
-    that a listing leaves out is missed for a while, not replaced."""
-    unlisted = not node.servers and node.created_here
+    """Whether it may still join: a young server (or an intent) whose startd was never seen. One that is remembered and
+    that a listing leaves out, or whose cloud is silent, is missed for a while, not replaced."""
     return (
         node.condor_state is CondorState.ABSENT
-        and (node.vm_state in {VmState.BOOTING, VmState.ACTIVE} or unlisted)
+        and (node.vm_state in {VmState.BOOTING, VmState.ACTIVE} or not node.servers)
         and silent_for(node, now) <= node.boot_allowed
     )
 

@@ -96,7 +96,7 @@ def test_a_pass_adds_what_its_servers_cost_those_of_a_silent_cloud_included() ->
     past = remember(Memory(spent={"2026-11": Spent("2026-11", 5.0, NOON)}), seen_at(NOON, servers=3), settings())
     past = remember(past, seen_at(NOON + HOUR, servers=3), settings())
     assert amounts(dict(past.spent)) == {"2026-11": 5 + 6}
-    assert past.flavors == {"here/small": KnownFlavor("here/small", 1, 1000, 2.0)}
+    assert past.flavors == {"here/small": KnownFlavor("here/small", 1, 1000, 2.0, 1, 1000, 10_000)}
     silent = remember(past, world(now=NOON + 2 * HOUR, fault="down"), settings())
     assert amounts(dict(silent.spent)) == {"2026-11": 5 + 12}
     assert silent.flavors == past.flavors
