@@ -29,8 +29,8 @@ ANY_SIZE = Resources(UNLIMITED, UNLIMITED, UNLIMITED, UNLIMITED)
 class Draft:
     """What growing.py and shrinking.py write into. `settings` are those that hold now. `wanted_back` holds draining
     nodes to be kept though no job was packed onto them, `new` counts nodes to be made by cloud, `new_unused` those of
-    them that are for no job; `short` are the jobs that a limit leaves without a node, and `makes_room` says that idle
-    nodes go for them."""
+    them that are for no job; `short` are the jobs that a limit leaves without a node, and `room_for` the flavors that
+    will be made for them when what goes is gone."""
 
     world: World
     settings: Settings
@@ -43,7 +43,7 @@ class Draft:
     new_unused: int = 0
     new_free_cores: float = 0.0
     short: list[Waiting] = field(default_factory=list)
-    makes_room: bool = False
+    room_for: list[Flavor] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.now = self.world.now
@@ -173,14 +173,38 @@ class Draft:
     def take_back(self, reason: Reason, clouds: Collection[str] | None = None) -> Node | None:
         """Decide to take one draining node back, in these clouds; None if there is none. What differs from what would
         be made today is let go, and beyond the limits nothing is taken back but for jobs."""
-        if self.makes_room or self.allowance.left.overdrawn():
+        if self.allowance.left.overdrawn():
             return None
         for node in self.counted:
             in_place = clouds is None or node.cloud in clouds
-            if in_place and policies.can_be_taken_back(node) and not self.is_kept(node) and not self.drifted(node):
+            is_free = policies.can_be_taken_back(node) and not self.is_kept(node) and not self.drifted(node)
+            if in_place and is_free and not self._takes_room(node.cloud, self.amounts[node.id], self.allowance):
                 self.wanted_back[node.id] = reason
                 return node
         return None
+
+    def would_take_room(self, flavor: Flavor) -> bool:
+        """Whether a new node of this flavor would take room that is being made for jobs."""
+        if not self.room_for or self.allowance.allows(flavor) < 1:
+            return False
+        with_it = self.allowance.copy()
+        with_it.take(flavor, 1)
+        return self._takes_room(flavor.cloud, amounts_of(flavor), with_it)
+
+    def _takes_room(self, cloud: str, amounts: Amounts, with_it: Allowance) -> bool:
+        """Whether a node of these amounts, which is counted already, has part in a limit that leaves too little for
+        what room is being made for."""
+        for one in self.room_for:
+            lacking = with_it.left.lacking(amounts_of(one))
+            if any(getattr(amounts, name) > 0 for name in lacking):
+                return True
+            if one.cloud == cloud and with_it.rooms[cloud].holds(one) < 1:
+                return True
+        return False
+
+    def shares_machine(self, node: Node) -> bool:
+        """Whether another startd has the same Machine."""
+        return bool(self.startds[node.machine] - {node.id})
 
     def drifted(self, node: Node) -> bool:
         """Whether it is made of something else than a new one of its flavor would be."""

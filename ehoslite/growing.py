@@ -12,7 +12,7 @@ from ehoslite.allowance import amounts_of
 from ehoslite.booting import keys_of
 from ehoslite.choosing import Waiting, cheapest_basket, stages
 from ehoslite.draft import Draft, idle_jobs
-from ehoslite.making_room import room_can_be_made
+from ehoslite.making_room import room_to_come
 from ehoslite.model import CloudView, Flavor, Shape
 from ehoslite.packing import Rank, largest_first
 from ehoslite.resources import Resources
@@ -33,7 +33,7 @@ def serve_demand(draft: Draft) -> None:
             draft.adopt(basket)
             waiting = basket.left
     draft.short = [one for one in (*waiting, *unsure) if not is_tried_or_unfit(draft, *one)]
-    draft.makes_room = room_can_be_made(draft)
+    draft.room_for = room_to_come(draft)
     for shape, count in draft.short:
         flavors = [*policies.flavors_for(shape, draft.clouds), *policies.flavors_to_try(shape, draft.clouds)]
         report_limit(draft, shape, f"no node for {idle_jobs(count)} of {shape}", flavors)
@@ -194,23 +194,21 @@ def add_nodes(draft: Draft, count: int, reason: Reason, clouds: Sequence[CloudVi
 
 def report_missing(draft: Draft, subject: str, what: str, clouds: Iterable[CloudView]) -> None:
     """Why there are too few nodes for the minimum, the spare or the reserve."""
-    if draft.makes_room:
-        draft.hold(
-            subject, "make-room", f"{what}: idle nodes go first, to make room for jobs that a limit keeps waiting"
-        )
-        return
     flavors = policies.smallest_first(flavor for cloud in clouds for flavor in cloud.flavors)
-    report_limit(draft, subject, what, flavors)
+    if any(draft.would_take_room(flavor) for flavor in flavors):
+        text = f"{what}: the room that nodes leave now is for jobs that a limit keeps waiting"
+        draft.hold(subject, "make-room", text)
+    else:
+        report_limit(draft, subject, what, flavors)
 
 
 def smallest_allowed(draft: Draft, request: Resources, count: int, clouds: Sequence[CloudView]) -> Flavor | None:
     """The flavor for one more node with room for so many requests, in the cloud whose turn it is."""
     allowance, scaling = draft.allowance, draft.settings.scaling
-    if draft.makes_room:
-        return None
     draw = f"{scaling.random_seed}/{draft.now:.0f}/{draft.new.total()}"
     for cloud in policies.cloud_order(scaling.node_allocation, clouds, allowance.nodes_in, request, draw):
         fitting = policies.fitting_flavors(request, cloud.flavors)
+        fitting = [flavor for flavor in fitting if not draft.would_take_room(flavor)]
         if chosen := choose_flavors(request, count, fitting, allowance):
             return chosen[0][0]
     return None

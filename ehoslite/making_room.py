@@ -11,13 +11,17 @@ from ehoslite.draft import Draft
 from ehoslite.model import CondorState, Flavor, Node, Shape, VmState
 
 
-def room_can_be_made(draft: Draft) -> bool:
-    """Whether jobs that a limit leaves without a node would get one if idle nodes went. As long as they may, nothing is
-    made for the minimum, the spare or the reserve: it would take the room again."""
+def room_to_come(draft: Draft) -> list[Flavor]:
+    """The flavors of which jobs that a limit leaves without a node get one when what goes is gone: idle nodes that may
+    be drained for it in this pass, and what is on its way out. Their room is not for the minimum, the spare or the
+    reserve, which would take it again."""
     if not draft.short:
-        return False
-    after = allowance_after(draft, [node for node in draft.counted if is_unneeded(draft, node)])
-    return any(after.allows(flavor) for shape, _ in draft.short for flavor in flavors_worth_room(draft, shape))
+        return []
+    can_go = policies.may_retire(draft.world, draft.settings)
+    idle = [node for node in draft.counted if can_go and is_unneeded(draft, node) and not draft.shares_machine(node)]
+    after = allowance_after(draft, idle)
+    worth = {flavor for shape, _ in draft.short for flavor in flavors_worth_room(draft, shape)}
+    return [flavor for flavor in draft.flavors.values() if flavor in worth and after.allows(flavor)]
 
 
 def is_unneeded(draft: Draft, node: Node) -> bool:
@@ -47,9 +51,14 @@ def allowance_after(draft: Draft, gone: Sequence[Node]) -> Allowance:
 
 
 def on_their_way_out(draft: Draft) -> Iterator[Node]:
-    """Nodes that we drain and that nothing wants back, and those that are or will now be deleted."""
+    """Nodes that we drain and that nothing wants back, those that are or will now be deleted, and those that count
+    for a moment after. A server whose deletion is stuck is none of them: it may never go."""
     deleted = {action.node.id for action in draft.actions if isinstance(action, Delete)}
     for node in draft.counted:
-        drained = policies.can_be_taken_back(node) and not draft.is_kept(node)
-        if drained or node.vm_state is VmState.DELETING or node.id in deleted:
+        if node.vm_state is VmState.DELETING:
+            goes = policies.is_going(node, draft.now, draft.settings)
+        else:
+            drained = policies.can_be_taken_back(node) and not draft.is_kept(node)
+            goes = drained or node.id in deleted or policies.is_forgotten_soon(node, draft.world)
+        if goes:
             yield node

@@ -126,6 +126,11 @@ def is_ghost(node: Node, world: World) -> bool:
     return (node.cloud in answered or not silent_clouds) and world.now - node.heard > FRESH
 
 
+def is_forgotten_soon(node: Node, world: World) -> bool:
+    """Whether it is remembered only because its startd was heard a moment ago: its server and its ads are gone."""
+    return node.joined > 0 and not node.servers and not node.slots and not is_of_silent_cloud(node, world)
+
+
 def counts_to_limits(node: Node, world: World) -> bool:
     """Everything counts that may exist: intended, booting, stopped, failed, of a silent cloud. Only ghosts do not."""
     return not is_ghost(node, world)
@@ -207,6 +212,21 @@ def collector_is_young(world: World, settings: Settings) -> bool:
     """Whether the collector started so lately that a node it does not know may still be running jobs."""
     heard = max((slot.heard for slot in world.slots), default=world.now)
     return min(heard, world.now) - world.collector_since < settings.condor.collector_warmup
+
+
+def may_retire(world: World, settings: Settings) -> bool:
+    """Whether idle nodes may be drained: all jobs are known, and the collector has had the time to hear of them."""
+    return not world.demand.silent and not collector_is_young(world, settings)
+
+
+def deleting_for(node: Node, now: float) -> float:
+    """How long its server has been deleting, as far as its cloud tells."""
+    return now - max(node.servers[0].changed, node.servers[0].created)
+
+
+def is_going(node: Node, now: float, settings: Settings) -> bool:
+    """Whether its server is being deleted and may soon be gone: one that takes longer than a boot is stuck."""
+    return node.vm_state is VmState.DELETING and deleting_for(node, now) <= settings.scaling.boot_timeout
 
 
 def silent_for(node: Node, now: float) -> float:

@@ -79,9 +79,9 @@ def why_broken(draft: Draft, node: Node) -> Reason | None:
     if node.vm_state is VmState.STOPPED:
         return Reason("stopped", "its server is stopped")
     if node.vm_state is VmState.DELETING:
-        since = draft.now - max(node.servers[0].changed, node.servers[0].created)
-        stuck = since > draft.settings.scaling.boot_timeout
-        return Reason("delete-again", f"it has been deleting for {since:.0f} s") if stuck else None
+        if policies.is_going(node, draft.now, draft.settings):
+            return None
+        return Reason("delete-again", f"it has been deleting for {policies.deleting_for(node, draft.now):.0f} s")
     if node.vm_state is VmState.UNKNOWN or node.condor_state not in {CondorState.ABSENT, CondorState.LOST}:
         return None
     silent, allowed = policies.silent_for(node, draft.now), policies.silence_allowed(node, draft.settings)
@@ -139,8 +139,8 @@ def drain_before_delete(draft: Draft, node: Node, reason: Reason) -> None:
 def shares_machine(draft: Draft, node: Node) -> bool:
     """Whether another startd has the same Machine, which is then said: a drain goes by that name, and might hit the
     other."""
-    others = draft.startds[node.machine] - {node.id}
-    if others:
+    shared = draft.shares_machine(node)
+    if shared:
         text = f"another startd also calls itself {node.machine}: {node.id} is left as it is"
         draft.hold(node.id, "ambiguous-machine", text)
-    return bool(others)
+    return shared

@@ -268,10 +268,14 @@ SMALL_ONE, LARGE_ONE = (
 
 
 ONE, EIGHT = Shape(Resources(1, 100, 100), 2), Shape(Resources(8, 100, 100), 1)
+WIDE, THIN = Flavor("here", "f0", Resources(13, 1000, 10_000)), Flavor("here", "f1", Resources(3, 11_000, 10_000))
 
 
 @example([ONE], [EIGHT], [SMALL_ONE, LARGE_ONE], {"nodes_max": 2, "nodes_min": 2}, 0)
 @example([ONE], [EIGHT], [SMALL_ONE, LARGE_ONE], {"nodes_max": 9, "nodes_spare": 2, "nodes_min": 0, "cores_max": 9}, 0)
+@example(
+    [EIGHT, Shape(Resources(0, 9000), 3)], [], [WIDE, THIN], {"nodes_max": 9, "cores_max": 15, "reserve_cores": 2}, 0
+)
 @given(queues, queues, offers(3), limits(), st.integers(0, 2**16))
 def test_every_shape_that_can_be_served_is_served_in_finite_passes(
     wanted: list[Shape], later: list[Shape], offered: list[Flavor], scaling: dict[str, Any], seed: int
