@@ -29,8 +29,8 @@ ANY_SIZE = Resources(UNLIMITED, UNLIMITED, UNLIMITED, UNLIMITED)
 class Draft:
     """What growing.py and shrinking.py write into. `settings` are those that hold now. `wanted_back` holds draining
     nodes to be kept though no job was packed onto them, `new` counts nodes to be made by cloud, `new_unused` those of
-    them that are for no job; `short` are the jobs that a limit leaves without a node, and `room_for` the flavors that
-    will be made for them when what goes is gone."""
+    them that are for no job; `beyond` names nodes that our own limits have no place for; `short` are the jobs that a
+    limit leaves without a node, and `room_for` the flavors that will be made for them when what goes is gone."""
 
     world: World
     settings: Settings
@@ -42,6 +42,7 @@ class Draft:
     new: Counter[str] = field(default_factory=Counter)
     new_unused: int = 0
     new_free_cores: float = 0.0
+    beyond: set[str] = field(default_factory=set)
     short: list[Waiting] = field(default_factory=list)
     room_for: list[Flavor] = field(default_factory=list)
 
@@ -243,7 +244,8 @@ class Draft:
         return node.resources.cpus or self.amounts[node.id].cores
 
     def _may_serve(self, node: Node) -> bool:
-        return policies.is_serving(node) or node.id in self.joining or self.packing.used[node.id] > 0
+        serves = policies.is_serving(node) and node.id not in self.beyond
+        return serves or node.id in self.joining or self.packing.used[node.id] > 0
 
     def is_kept(self, node: Node) -> bool:
         """Whether jobs were packed onto it, or the minimum or the spare wants it back."""

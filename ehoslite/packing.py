@@ -74,6 +74,11 @@ class Packing:
         """One more room."""
         self._groups[space.rank, space.free, space.ilk, space.whole].append(space.owner)
 
+    def close(self, owners: Collection[str]) -> None:
+        """Put nothing onto the rooms of these owners."""
+        left = {group: [one for one in ours if one not in owners] for group, ours in self._groups.items()}
+        self._groups = defaultdict(list, {group: ours for group, ours in left.items() if ours})
+
     def rooms(self) -> list[Resources]:
         """The sizes of room that there are."""
         return list({free for _, free, *_ in self._groups})

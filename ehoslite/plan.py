@@ -1,7 +1,7 @@
 """World + memory + settings -> Plan: actions, each with its reason, and what is held back, with the reason. Pure.
 
 Supply first, demand last: idle jobs are packed onto free room, booting nodes and draining nodes; only what is left over
-makes new nodes, and only what nothing was packed onto may be retired.
+makes new nodes, and only what nothing was packed onto may be retired. What is beyond our own limits is no supply.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ def plan(world: World, memory: Memory, settings: Settings) -> Plan:
     report_silence(draft)
     report_windows(draft, windows)
     growing.report_failing(draft)
+    retiring.keep_jobs_off_what_is_beyond(draft)
     growing.serve_demand(draft)
     growing.keep_minimum(draft)
     growing.keep_spare(draft)

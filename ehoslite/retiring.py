@@ -1,9 +1,10 @@
 """The part of the plan that drains idle nodes: idle for too long, beyond the limits, in the way of a job, or made of
-something else than a new one would be. A node that runs a job, or that waiting jobs fit on, is never among them."""
+something else than a new one would be. A node that runs a job is never among them, and one that waiting jobs fit on is
+only where it is beyond a limit."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from ehoslite import policies
 from ehoslite.actions import Drain, Reason
@@ -15,6 +16,27 @@ from ehoslite.model import Flavor, Node
 from ehoslite.shrinking import shares_machine
 
 Choice = tuple[Node, Reason]
+
+
+def keep_jobs_off_what_is_beyond(draft: Draft) -> None:
+    """What our own limits have no place for gets no job: what is drained is let go, and what is idle will be drained.
+    Else a lowered limit would never be met while jobs wait."""
+    after = draft.allowance.copy()
+    surely_first = sorted(on_their_way_out(draft), key=lambda node: (policies.can_be_taken_back(node), node.claimed))
+    idle = [node for node in draft.counted if is_unneeded(draft, node) and not draft.shares_machine(node)]
+    can_go = in_order(draft, idle) if policies.may_retire(draft.world, draft.settings) else []
+    draft.beyond = {node.id for node, _ in those_beyond(draft, (*surely_first, *can_go), after)}
+    draft.packing.close(draft.beyond)
+
+
+def those_beyond(draft: Draft, nodes: Iterable[Node], after: Allowance) -> Iterator[tuple[Node, str]]:
+    """The first of these nodes without which `after` is within our own limits, each with the limit; `after` has them
+    given back."""
+    for node in nodes:
+        amounts, over = draft.amounts[node.id], after.left.overdrawn()
+        if any(getattr(amounts, name) > 0 for name in over):
+            after.give_back(node.cloud, amounts)
+            yield node, over[0]
 
 
 def retire_idle(draft: Draft) -> None:
@@ -74,14 +96,7 @@ def idle_too_long(draft: Draft, idle: Sequence[Node], _gone: Sequence[Node]) -> 
 def beyond_limits(draft: Draft, idle: Sequence[Node], gone: Sequence[Node]) -> list[Choice]:
     """So many that the rest is within our limits, before their time: a limit was lowered, or is another one now. The
     minimum and the spare give way."""
-    after, chosen = allowance_after(draft, gone), list[Choice]()
-    for node in idle:
-        over = after.left.overdrawn()
-        amounts = draft.amounts[node.id]
-        if any(getattr(amounts, name) > 0 for name in over):
-            chosen.append((node, why_beyond(draft, over[0])))
-            after.give_back(node.cloud, amounts)
-    return chosen
+    return [(node, why_beyond(draft, limit)) for node, limit in those_beyond(draft, idle, allowance_after(draft, gone))]
 
 
 def why_beyond(draft: Draft, limit: str) -> Reason:

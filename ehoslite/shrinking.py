@@ -27,8 +27,8 @@ def take_back_or_delete_drained(draft: Draft) -> None:
             fitting = Reason("demand", f"there is room on it for {idle_jobs(draft.packing.used[node.id])}")
             draft.actions.append(Undrain(node, draft.wanted_back.get(node.id, fitting)))
         elif node.condor_state is CondorState.DRAINED and node.vm_state is VmState.ACTIVE:
-            reason = Reason("drained", "it is drained and idle, and nothing waits for it")
-            draft.actions.append(Delete(node, reason, drained=True))
+            why = "it is beyond our limits" if node.id in draft.beyond else "nothing waits for it"
+            draft.actions.append(Delete(node, Reason("drained", f"it is drained and idle, and {why}"), drained=True))
 
 
 def replace_broken(draft: Draft) -> None:
