@@ -153,13 +153,46 @@ def those_in_the_way(draft: Draft, idle: Sequence[Node], after: Allowance, flavo
 
 def for_drift(draft: Draft, idle: Sequence[Node], gone: Sequence[Node]) -> list[Choice]:
     """A few of those that differ from what would be made today. The next ones wait until these are gone and nothing
-    boots any more, and as long as boots of what would be made fail none goes."""
+    boots any more, and as long as boots of what would be made fail, or no limit would allow it, none goes."""
     leaving = {node.id for node in (*gone, *on_their_way_out(draft)) if draft.drifted(node)}
     allowed = policies.drift_at_once(len(draft.counted), draft.settings) - len(leaving) - len(draft.joining)
     allowed -= draft.new.total()
     ready = [node for node in idle if draft.drifted(node) and boots_well(draft, node)]
     text = "its image, flavor, template or options are not what a new node would have"
-    return [(node, Reason("drift", text)) for node in ready[: max(0, allowed)]]
+    return [(node, Reason("drift", text)) for node in with_successors(draft, ready, gone, allowed)]
+
+
+def with_successors(draft: Draft, ready: Sequence[Node], gone: Sequence[Node], most: int) -> list[Node]:
+    """At most so many of these nodes: those whose successors quotas and limits allow once they are gone."""
+    after, chosen, why = allowance_after(draft, gone), list[Node](), ""
+    for node in ready:
+        if len(chosen) >= most:
+            break
+        with_it = after.copy()
+        after.give_back(node.cloud, draft.amounts[node.id])
+        successor = next((one for one in successors(draft, node) if after.allows(one)), None)
+        if successor and has_minimum(draft, node.cloud):
+            after.take(successor, 1)
+            chosen.append(node)
+        else:
+            after = with_it
+            why = why or ("nodes are missing for nodes_min" if successor else "limits allow none in their place")
+    if why:
+        draft.hold("drift", "no-successor", f"idle nodes that differ from what would be made today stay: {why}")
+    return chosen
+
+
+def has_minimum(draft: Draft, cloud: str) -> bool:
+    """Whether all nodes are there, or made now, that are to be kept in this cloud and in all. Where some are missing
+    that could not be made, the next one could not either: others may use up what a node leaves of a quota."""
+    own = policies.cloud_minimum(cloud, draft.settings)
+    return draft.count_alive() >= draft.settings.scaling.nodes_min and draft.count_alive(cloud) >= own
+
+
+def successors(draft: Draft, node: Node) -> list[Flavor]:
+    """What may be made in its place: its flavor, or any of its cloud where that is offered no more."""
+    offered = [one for one in draft.flavors.values() if one.cloud == node.cloud]
+    return [one for one in offered if one.name == node.flavor] or policies.smallest_first(offered)
 
 
 def boots_well(draft: Draft, node: Node) -> bool:

@@ -218,6 +218,29 @@ def test_nothing_is_replaced_by_what_does_not_boot() -> None:
     assert drained(plan(seen, Memory(), settings(nodes_min=1))) == ["n1"]
 
 
+NO_LIMIT, MISSING = "limits allow none in their place", "nodes are missing for nodes_min"
+WITHOUT: dict[str, tuple[dict[str, Any], dict[str, Any], list[str], str]] = {
+    "a quota that is used up": ({"room": Room(instances=0)}, {}, ["n1"], ""),
+    "a quota that is overdrawn": ({"room": Room(instances=-1)}, {}, [], NO_LIMIT),
+    "a quota that is used up, two at a time": ({"room": Room(instances=0)}, {"drift_nodes": 2}, ["n1", "n2"], ""),
+    "cores, for what is offered now": ({"flavors": [L], "room": Room(cores=0)}, {}, [], NO_LIMIT),
+    "money, for what is offered now": ({"flavors": [L]}, {"cost_per_hour": 3}, [], NO_LIMIT),
+    "nodes are missing already": ({"room": Room(instances=0)}, {"nodes_min": 3}, [], MISSING),
+    "nodes of its cloud are missing already": ({"room": Room(instances=0)}, {"own": 3}, [], MISSING),
+}
+
+
+@pytest.mark.parametrize("case", WITHOUT)
+def test_nothing_is_replaced_where_its_successor_would_not_be_allowed(case: str) -> None:
+    more, scaling, gone, said = WITHOUT[case]
+    base = settings(**{"nodes_min": 2, **{name: value for name, value in scaling.items() if name != "own"}})
+    clouds = {"here": replace(base.clouds["here"], nodes_min=scaling.get("own", 0))}
+    decided = plan(of(OLD, OTHER_OLD, **more), Memory(), replace(base, clouds=clouds))
+    assert drained(decided) == gone
+    told = [hold.reason.text for hold in decided.held if hold.reason.code == "no-successor"]
+    assert told == ([f"idle nodes that differ from what would be made today stay: {said}"] if said else [])
+
+
 @pytest.mark.parametrize(("drift_nodes", "said"), [(1, "1 at a time"), (0, "they stay")])
 def test_drift_is_said(drift_nodes: int, said: str) -> None:
     decided = decide(of(busy("n1", made_of="old"), busy("n2", made_of="old")), drift_nodes=drift_nodes)
