@@ -14,6 +14,7 @@ from ehoslite.carving import left_beside, side_by_side
 from ehoslite.choosing import Basket, Waiting
 from ehoslite.memory import Boots, Memory
 from ehoslite.model import CloudView, CondorState, Flavor, Node, Room, Shape, Slot, World
+from ehoslite.nodes import whole_of
 from ehoslite.packing import Packing, Rank, Space
 from ehoslite.resources import UNLIMITED, Resources
 from ehoslite.settings import Settings
@@ -293,12 +294,6 @@ def spaces(
         elif policies.can_be_taken_back(node):  # its START is gone until it is, so its flavor speaks
             found += [_space(Rank.DRAINING, slot, node.id, ilk) for slot in node.slots if slot.kind != "Dynamic"]
     return found
-
-
-def whole_of(node: Node) -> Resources:
-    """What its startd offers in all: by its ads, without any by its flavor."""
-    totals = [slot.total for slot in node.slots if slot.kind != "Dynamic"]
-    return sum(totals, Resources()) if totals else node.resources
 
 
 def _space(rank: Rank, slot: Slot, owner: str, ilk: int) -> Space:

@@ -8,7 +8,7 @@ from ehoslite import policies
 from ehoslite.actions import Delete
 from ehoslite.allowance import Allowance
 from ehoslite.draft import Draft
-from ehoslite.model import CondorState, Flavor, Node, Shape, VmState
+from ehoslite.model import BUILDING, CondorState, Flavor, Node, Shape, VmState
 
 
 def room_to_come(draft: Draft) -> list[Flavor]:
@@ -38,7 +38,8 @@ def flavors_worth_room(draft: Draft, shape: Shape) -> list[Flavor]:
 
 def is_worth_room(draft: Draft, flavor: Flavor) -> bool:
     """Whether room is all that one of this flavor lacks: a cap on servers that build passes by itself."""
-    return draft.allowance.trusted(flavor) > 0 and draft.allowance.rooms[flavor.cloud].bound != "limits.building"
+    room = draft.allowance.rooms[flavor.cloud]
+    return draft.allowance.trusted(flavor) > 0 and (room.bound != BUILDING or room.instances >= 1)
 
 
 def allowance_after(draft: Draft, gone: Sequence[Node]) -> Allowance:

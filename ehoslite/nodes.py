@@ -254,3 +254,9 @@ def _node(
         past.created_here,
         is_drained_by_us(slots),
     )
+
+
+def whole_of(node: Node) -> Resources:
+    """What its startd offers in all: by its ads, without any by its flavor."""
+    totals = [slot.total for slot in node.slots if slot.kind != "Dynamic"]
+    return sum(totals, Resources()) if totals else node.resources

@@ -1,4 +1,6 @@
-"""The rules, each under the name that an operator would give it. Small pure functions that plan.py combines."""
+"""The rules, each under the name that an operator would give it. Small pure functions that plan.py combines.
+
+Which flavors serve a shape, and what limits do to that, is in ways.py."""
 
 from __future__ import annotations
 

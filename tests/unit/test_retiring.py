@@ -147,6 +147,15 @@ ROOM: dict[str, tuple[World, dict[str, Any], list[str]]] = {
         {},
         [],
     ),
+    "a quota of cores, beside a cap on building that does not bind": (
+        of(
+            *(idle(f"i{number}", idle_for=9 - number) for number in range(1, 6)),
+            shapes=[jobs(1, cpus=4)],
+            room=Room(30, 4, 10**9, "limits.building"),
+        ),
+        {},
+        ["i1", "i2", "i3", "i4"],
+    ),
     "the idle node has jobs coming": (
         of(idle("i1", idle_for=5), shapes=[jobs(1, cpus=4), jobs(1)]),
         {"nodes_max": 1},
