@@ -4,7 +4,7 @@ only where it is beyond a limit."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from ehoslite import policies
 from ehoslite.actions import Drain, Reason
@@ -20,20 +20,25 @@ Choice = tuple[Node, Reason]
 
 def keep_jobs_off_what_is_beyond(draft: Draft) -> None:
     """What our own limits have no place for gets no job: what is drained is let go, and what is idle will be drained.
-    Else a lowered limit would never be met while jobs wait."""
+    Else a lowered limit would never be met while jobs wait. Where a month's budget is not used up yet, but is within
+    the hour, what is there works on: a node made shortly before would go before its first job."""
     after = draft.allowance.copy()
+    borne = {"month"} if after.limits.month > 0 else set[str]()
     surely_first = sorted(on_their_way_out(draft), key=lambda node: (policies.can_be_taken_back(node), node.claimed))
     idle = [node for node in draft.counted if is_unneeded(draft, node) and not draft.shares_machine(node)]
     can_go = in_order(draft, idle) if policies.may_retire(draft.world, draft.settings) else []
-    draft.beyond = {node.id for node, _ in those_beyond(draft, (*surely_first, *can_go), after)}
+    draft.beyond = {node.id for node, _ in those_beyond(draft, surely_first, after)}
+    draft.beyond |= {node.id for node, _ in those_beyond(draft, can_go, after, borne)}
     draft.packing.close(draft.beyond)
 
 
-def those_beyond(draft: Draft, nodes: Iterable[Node], after: Allowance) -> Iterator[tuple[Node, str]]:
-    """The first of these nodes without which `after` is within our own limits, each with the limit; `after` has them
-    given back."""
+def those_beyond(
+    draft: Draft, nodes: Iterable[Node], after: Allowance, borne: Collection[str] = ()
+) -> Iterator[tuple[Node, str]]:
+    """The first of these nodes without which `after` is within our own limits but those that are `borne`, each with the
+    limit; `after` has them given back."""
     for node in nodes:
-        amounts, over = draft.amounts[node.id], after.left.overdrawn()
+        amounts, over = draft.amounts[node.id], [name for name in after.left.overdrawn() if name not in borne]
         if any(getattr(amounts, name) > 0 for name in over):
             after.give_back(node.cloud, amounts)
             yield node, over[0]

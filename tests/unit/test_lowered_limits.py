@@ -27,7 +27,6 @@ LOWERED: dict[str, tuple[dict[str, Any], int]] = {
     "memory": ({"memory_max": 8000}, 1),
     "cost": ({"cost_per_hour": 4.5}, 4),
     "a month that is spent": ({"cost_per_month": 100.0}, 0),
-    "the end of a month's budget": ({"cost_per_month": 503.0}, 3),
     "nothing is beyond": ({"nodes_max": 6}, 6),
 }
 
@@ -57,6 +56,17 @@ def test_of_drained_nodes_so_many_are_taken_back_as_a_limit_has_place_for(case: 
     scaling, kept = LOWERED[case]
     decided = decide(six("Drained"), **scaling)
     assert (of("undrain", decided), of("delete", decided), of("create", decided)) == (kept, 6 - kept, 0)
+
+
+def test_the_last_hour_of_a_month_s_budget_is_for_what_is_there_and_brings_nothing_back() -> None:
+    """A node that was made for jobs shortly before would go before it got the first of them."""
+    scaling = {"cost_per_month": 503.0}
+    assert acts(decide(six(), **scaling)) == []
+    assert "cost-per-month" in held(decide(six(), **scaling)), "and nothing is made"
+    back = decide(six("Drained"), **scaling)
+    assert (of("undrain", back), of("delete", back), of("create", back)) == (3, 3, 0)
+    unneeded = replace(six(), demand=replace(six().demand, shapes=()))
+    assert of("drain", decide(unneeded, **scaling)) == 3, "no job waits for them"
 
 
 @pytest.mark.parametrize("case", LOWERED)
