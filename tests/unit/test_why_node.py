@@ -9,7 +9,7 @@ import pytest
 
 from ehoslite.look import Look
 from ehoslite.memory import Memory
-from ehoslite.model import CondorState, Node, VmState, World
+from ehoslite.model import CondorState, Node, Room, VmState, World
 from ehoslite.nodes import DRAIN_REASON, remember
 from ehoslite.options import Seconds
 from ehoslite.plan import plan
@@ -94,6 +94,11 @@ DONE_WITH: dict[str, tuple[World, Memory, dict[str, Any], list[str], list[str]]]
         world([NEW, OLD], [slot("n1", idle_for=10), slot("n2", idle_for=10)], flavors=[TODAY]),
         *(Memory(), {"drift_nodes": 0}),
         *(["[idle-timeout]"], ["[idle-timeout]", "[drift]"]),
+    ),
+    "it has drifted, and nothing would be allowed in its place": (
+        world([NEW, OLD], [slot("n1", idle_for=10), slot("n2", idle_for=10)], flavors=[TODAY], room=Room(-1)),
+        *(Memory(), {"nodes_min": 2}),
+        *(["[idle-timeout]"], ["[no-successor]", "[idle-timeout]", "[drift]"]),
     ),
     "its cloud is silent": (
         world(slots=[slot("n1")], fault="no route to host"),
