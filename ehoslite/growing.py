@@ -208,9 +208,11 @@ def smallest_allowed(draft: Draft, request: Resources, count: int, clouds: Seque
     draw = f"{scaling.random_seed}/{draft.now:.0f}/{draft.new.total()}"
     for cloud in policies.cloud_order(scaling.node_allocation, clouds, allowance.nodes_in, request, draw):
         fitting = policies.fitting_flavors(request, cloud.flavors)
-        fitting = [flavor for flavor in fitting if not draft.would_take_room(flavor)]
-        if chosen := choose_flavors(request, count, fitting, allowance):
-            return chosen[0][0]
+        while chosen := choose_flavors(request, count, fitting, allowance):
+            flavor = chosen[0][0]
+            if not draft.would_take_room(flavor):
+                return flavor
+            fitting.remove(flavor)
     return None
 
 
