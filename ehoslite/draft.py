@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
@@ -14,7 +14,7 @@ from ehoslite.carving import left_beside, side_by_side
 from ehoslite.choosing import Basket, Waiting
 from ehoslite.memory import Boots, Memory
 from ehoslite.model import CloudView, CondorState, Flavor, Node, Room, Shape, Slot, World
-from ehoslite.nodes import whole_of
+from ehoslite.nodes import startds, whole_of
 from ehoslite.packing import Packing, Rank, Space
 from ehoslite.resources import UNLIMITED, Resources
 from ehoslite.settings import Settings
@@ -56,6 +56,7 @@ class Draft:
         self.joining = {node.id for node in self.nodes if self._joins(node)}
         self.startds = startds(self.world)
         self.packing = Packing(spaces(self.nodes, self.world, self.joining, self.flavors))
+        self.packing.close({node.id for node in self.nodes if self.drains_for_ever(node)})
         self.spent = spent_this_month(self.memory, self.now, self.settings.scaling.time_zone)
         self._each: dict[tuple[str, str], Amounts] = {key: amounts_of(one) for key, one in self.flavors.items()}
         self.amounts = {node.id: self._amounts(node) for node in self.counted}
@@ -180,7 +181,9 @@ class Draft:
         for node in self.counted:
             in_place = clouds is None or node.cloud in clouds
             is_free = policies.can_be_taken_back(node) and not self.is_kept(node) and not self.drifted(node)
-            if in_place and is_free and not self._takes_room(node.cloud, self.amounts[node.id], self.allowance):
+            if not (in_place and is_free) or self.shares_machine(node):
+                continue
+            if not self._takes_room(node.cloud, self.amounts[node.id], self.allowance):
                 self.wanted_back[node.id] = reason
                 return node
         return None
@@ -207,6 +210,10 @@ class Draft:
     def shares_machine(self, node: Node) -> bool:
         """Whether another startd has the same Machine."""
         return bool(self.startds[node.machine] - {node.id})
+
+    def drains_for_ever(self, node: Node) -> bool:
+        """Whether it drains and is left as it is, as another startd has its Machine."""
+        return policies.can_be_taken_back(node) and self.shares_machine(node)
 
     def drifted(self, node: Node) -> bool:
         """Whether it is made of something else than a new one of its flavor would be."""
@@ -298,14 +305,6 @@ def spaces(
 
 def _space(rank: Rank, slot: Slot, owner: str, ilk: int) -> Space:
     return Space(rank, slot.free, owner, ilk, whole=slot.kind == "Static")
-
-
-def startds(world: World) -> dict[str, set[str]]:
-    """Which node's startds, or whose else (an empty name), call themselves the same: node ids by Machine."""
-    found: defaultdict[str, set[str]] = defaultdict(set)
-    for slot in world.slots:
-        found[slot.machine].add(slot.node)
-    return found
 
 
 def has_room(slot: Slot) -> bool:

@@ -59,7 +59,7 @@ def on_their_way_out(draft: Draft) -> Iterator[Node]:
         if node.vm_state is VmState.DELETING:
             goes = policies.is_going(node, draft.now, draft.settings)
         else:
-            drained = policies.can_be_taken_back(node) and not draft.is_kept(node)
+            drained = policies.can_be_taken_back(node) and not draft.is_kept(node) and not draft.shares_machine(node)
             goes = drained or node.id in deleted or policies.is_forgotten_soon(node, draft.world)
         if goes:
             yield node

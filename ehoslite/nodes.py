@@ -260,3 +260,11 @@ def whole_of(node: Node) -> Resources:
     """What its startd offers in all: by its ads, without any by its flavor."""
     totals = [slot.total for slot in node.slots if slot.kind != "Dynamic"]
     return sum(totals, Resources()) if totals else node.resources
+
+
+def startds(world: World) -> dict[str, set[str]]:
+    """Which node's startds, or whose else (an empty name), call themselves the same: node ids by Machine."""
+    found: defaultdict[str, set[str]] = defaultdict(set)
+    for slot in world.slots:
+        found[slot.machine].add(slot.node)
+    return found

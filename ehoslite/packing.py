@@ -10,7 +10,7 @@ from math import ceil
 
 from ehoslite.carving import left_beside, side_by_side
 from ehoslite.model import Shape
-from ehoslite.resources import Resources
+from ehoslite.resources import UNLIMITED, Resources
 
 
 class Rank(IntEnum):
@@ -80,17 +80,18 @@ class Packing:
         self._groups = defaultdict(list, {group: ours for group, ours in left.items() if ours})
 
     def rooms(self) -> list[Resources]:
-        """The sizes of room that there are."""
-        return list({free for _, free, *_ in self._groups})
+        """The sizes of room that there are, as far as they are known."""
+        return list({free for _, free, *_ in self._groups if free.cpus < UNLIMITED})
 
     def free_cores(self, owners: Mapping[str, Resources]) -> float:
-        """The cores of use that are left on the rooms of these owners, given with what they have in all."""
+        """The cores of use that are left on the rooms of these owners, given with what they have in all; none on those
+        of which that is not known."""
         return sum(
             free.cores_of_use(owners[owner])
             for (_, free, *_), group in self._groups.items()
             if free.cpus
             for owner in group
-            if owner in owners
+            if owner in owners and owners[owner].cpus
         )
 
     def place(self, request: Resources, count: int, runs: Callable[[int], bool] = lambda _ilk: True) -> Counter[Rank]:

@@ -81,6 +81,14 @@ def test_what_boots_and_is_of_no_known_size_holds_all_jobs_until_it_is_given_up(
     assert made(plan(seen_beside(other, 99), seen, late)).get("small", 0) == 99
 
 
+def test_what_is_of_no_known_size_is_no_reserve() -> None:
+    seen = replace(seen_beside(SILENT, 0), slots=(slot("n2", flavor=LARGE),))
+    here = replace(seen.clouds[0], flavors=(LARGE,), servers=(server("n2", flavor=LARGE),))
+    seen = replace(seen, clouds=(here, SILENT), demand=replace(seen.demand, shapes=()))
+    decided = plan(seen, NODE, settings(reserve_cores=8))
+    assert (acts(decided), held(decided)) == ([], {"cloud-silent", "kept"})
+
+
 def test_a_size_is_remembered_for_as_long_as_a_node_of_it_boots_in_a_silent_cloud() -> None:
     first = replace(seen_beside(SILENT, 8), clouds=(CloudView("there", (OURS,), (LISTED,)),))
     past = remember(Memory(), first, settings())

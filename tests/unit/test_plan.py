@@ -269,8 +269,16 @@ def test_a_drained_node_that_shares_its_machine_name_is_not_asked_for_anything(w
     """Undrains, and the question before a delete, go by that name as drains do: they might hit the other."""
     twin = alien(machine="n1.nodes", state="Claimed")
     decided = decide(world([server("n1")], [slot("n1", "Drained"), twin], [jobs(waiting)] if waiting else []))
-    assert {action.verb for action in decided.actions} <= {"create"}
+    assert [action.verb for action in decided.actions] == ["create"] * waiting, "no job is packed onto it"
     assert "ambiguous-machine" in held(decided)
+
+
+def test_a_drained_node_that_is_left_as_it_is_is_not_on_its_way_out() -> None:
+    twin = alien(machine="n1.nodes", state="Claimed")
+    slots = [slot("n1", "Drained"), twin, slot("n2", idle_for=1)]
+    decided = decide(world([server("n1"), server("n2")], slots), nodes_max=1)
+    assert acts(decided) == [("drain", "n2", "nodes-max")]
+    assert acts(decide(world([server("n1")], slots[:2]), nodes_min=1)) == [("create", "here/small", "nodes-min")]
 
 
 def test_a_drained_node_is_deleted_and_must_be_seen_drained_once_more() -> None:
