@@ -188,7 +188,7 @@ def test_a_job_that_cannot_be_read_leaves_the_rules_for_others_as_they_are(
     stand.pool.submit(user="bob", count=4, memory=300)
     for rules, waiting, told in (
         ({}, {200: 2, 300: 4}, {}),
-        ({"caps": {"bob": 3}}, {200: 2}, {"capped": 4}),
+        ({"caps": {"bob": 3}}, {200: 1, 300: 1}, {"capped": 4}),
         ({"negotiated_only": True}, {200: 2}, {"not-negotiated": 4}),
     ):
         demand = ask(stand, ("RequestGPUs",), **rules)
