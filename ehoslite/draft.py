@@ -175,7 +175,7 @@ class Draft:
 
     def take_back(self, reason: Reason, clouds: Collection[str] | None = None) -> Node | None:
         """Decide to take one draining node back, in these clouds; None if there is none. What differs from what would
-        be made today is let go, and beyond the limits nothing is taken back but for jobs."""
+        be made today is let go, and beyond the limits nothing is taken back."""
         if self.allowance.left.overdrawn():
             return None
         for node in self.counted:

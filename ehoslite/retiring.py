@@ -13,7 +13,7 @@ from ehoslite.booting import keys_of
 from ehoslite.draft import Draft, idle_jobs
 from ehoslite.making_room import allowance_after, flavors_worth_room, is_unneeded, on_their_way_out
 from ehoslite.model import Flavor, Node
-from ehoslite.shrinking import shares_machine
+from ehoslite.shrinking import is_ambiguous
 
 Choice = tuple[Node, Reason]
 
@@ -77,7 +77,7 @@ def in_order(draft: Draft, idle: Sequence[Node]) -> list[Node]:
 
 def may_be_drained(draft: Draft, node: Node) -> bool:
     """Idle, not wanted, and alone with its Machine."""
-    return is_unneeded(draft, node) and not shares_machine(draft, node)
+    return is_unneeded(draft, node) and not is_ambiguous(draft, node)
 
 
 def idle_too_long(draft: Draft, idle: Sequence[Node], _gone: Sequence[Node]) -> list[Choice]:

@@ -21,7 +21,7 @@ def take_back_or_delete_drained(draft: Draft) -> None:
             continue
         if not node.drained_by_us:
             draft.hold(node.id, "drained-by-other", f"{node.id} is being drained by somebody else: left alone")
-        elif node.vm_state is VmState.ACTIVE and shares_machine(draft, node):
+        elif node.vm_state is VmState.ACTIVE and is_ambiguous(draft, node):
             continue  # a drain and its end go by that name, and so does the question before a delete
         elif policies.can_be_taken_back(node) and draft.is_kept(node):
             fitting = Reason("demand", f"there is room on it for {idle_jobs(draft.packing.used[node.id])}")
@@ -132,11 +132,11 @@ def drain_before_delete(draft: Draft, node: Node, reason: Reason) -> None:
         draft.actions.append(Delete(node, reason, drained=True))
     elif node.condor_state is CondorState.DRAINING:
         draft.hold(node.id, "drains", f"{node.id}: {reason.text}; its startd drains, and then it goes")
-    elif not shares_machine(draft, node):
+    elif not is_ambiguous(draft, node):
         draft.actions.append(Drain(node, reason))
 
 
-def shares_machine(draft: Draft, node: Node) -> bool:
+def is_ambiguous(draft: Draft, node: Node) -> bool:
     """Whether another startd has the same Machine, which is then said: a drain goes by that name, and might hit the
     other."""
     shared = draft.shares_machine(node)
