@@ -42,6 +42,11 @@ class Finished:
     out: str
     err: str
 
+    def __str__(self) -> str:
+        """What a person wants to know of it who reads why a test has failed, in few lines."""
+        told = tell(self.data) if self.out.startswith("{") else self.out.splitlines()
+        return "\n  ".join([f"a pass ended with {self.code}", *told, *self.err.splitlines()])
+
     @property
     def data(self) -> dict[str, Any]:
         """What `--json` printed."""
@@ -54,6 +59,17 @@ class Finished:
     def held(self) -> set[str]:
         """The reason codes of what was held back."""
         return {held["reason"]["code"] for held in self.data["held"]}
+
+
+def tell(data: Mapping[str, Any]) -> list[str]:
+    """A line for each thing that a pass has seen, done and left, from what `--json` printed."""
+    nodes = (f"{one['node']} {one['vm_state']} {one['condor_state']}" for one in data.get("nodes", ()))
+    demand = (" ".join(f"{value} {name}" for name, value in shape.items()) for shape in data.get("demand", ()))
+    silent = (f"{name}: {why}" for name, why in data.get("silent", {}).items())
+    done = (f"{one['subject']} {one['result']} {one['reason']} {one['error']}" for one in data.get("actions", ()))
+    held = (str(one["reason"]) for one in data.get("held", ()))
+    kinds = {"node": nodes, "idle": demand, "silent": silent, "done": done, "held back": held}
+    return [f"{kind}: {line}" for kind, lines in kinds.items() for line in lines]
 
 
 class Stand:
@@ -148,8 +164,9 @@ class Stand:
         """One pass, by the real command in a process of its own, with `--json`."""
         running = self.start_pass("--json", *options)
         out, err = running.communicate(timeout=240)
-        log.info("a pass ended with %d and printed:\n%s%s", running.returncode, out, err)
-        return Finished(running.returncode, out, err)
+        done = Finished(running.returncode, out, err)
+        log.info("%s", done)
+        return done
 
     def passes(self) -> int:
         """How many passes the history holds."""

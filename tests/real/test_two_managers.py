@@ -33,7 +33,7 @@ def test_only_the_active_one_acts(stand: TwoManagersStand) -> None:
         text = f"{stand.active}.lab.test is the active manager; this is {stand.passive}.lab.test"
         assert held["reason"]["text"] == text
     assert stand.nodes() == {}
-    assert active.reconcile().verbs() == ["create", "create"]
+    assert active.reconcile_until("create").verbs() == ["create", "create"]
     stand.wait_for_nodes(2)
     assert passive.reconcile().held() == {"not-active"}
     wait_until(lambda: len(stand.pool.queue("JobStatus == 2")) == 2, 30, "the jobs to run")
@@ -57,7 +57,7 @@ def take_over(stand: TwoManagersStand) -> TwoManagersStand:
 @pytest.mark.parametrize("how", ["killed", "frozen"])
 def test_the_other_takes_over_and_the_old_one_comes_back_passive(stand: TwoManagersStand, how: str) -> None:
     stand.pool.submit(count=2, memory=200, seconds=90)
-    assert stand.on(stand.active).reconcile().verbs() == ["create", "create"]
+    assert stand.on(stand.active).reconcile_until("create").verbs() == ["create", "create"]
     wait_until(lambda: len(stand.pool.queue("JobStatus == 2")) == 2, 40, "the jobs to run")
     before = stand.nodes()
     getattr(stand.pool, "kill_manager" if how == "killed" else "freeze_manager")(stand.active)
