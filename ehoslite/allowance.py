@@ -162,5 +162,6 @@ class Allowance:
         found: dict[str, list[str]] = {}
         for flavor in flavors:
             if flavor.cloud not in found and self.trusted(flavor):
-                found[flavor.cloud] = self.rooms[flavor.cloud].what_binds(flavor)
-        return "; ".join(one for limits in found.values() for one in limits) or "the clouds allow none that fits"
+                limits = self.rooms[flavor.cloud].what_binds(flavor).items()
+                found[flavor.cloud] = [f"{limit} of {flavor.cloud}: {figures}" for limit, figures in limits]
+        return "; ".join(one for texts in found.values() for one in texts) or "the clouds allow none that fits"

@@ -108,19 +108,17 @@ class Room:
             self.memory_bound,
         )
 
-    def what_binds(self, flavor: Flavor) -> list[str]:
-        """The limits that leave no room for a server of this flavor, with what is left of them."""
-        name, found = f"{flavor.cloud}/{flavor.name}", []
+    def what_binds(self, flavor: Flavor) -> dict[str, str]:
+        """The limits that leave no room for a server of this flavor, each with what is left of it."""
+        name, found = f"{flavor.cloud}/{flavor.name}", {}
         if self.instances < 1:
-            found.append(
-                f"{self.bound or 'the quota of instances'} of {flavor.cloud}: {self.instances:.0f} servers left"
-            )
+            found[self.bound or "the quota of instances"] = f"{self.instances:.0f} servers left"
         if max(self.cores, 0) < flavor.counted_cpus:
             figures = f"{self.cores:g} left, {name} has {flavor.counted_cpus:g}"
-            found.append(f"{self.cores_bound or 'the quota of cores'} of {flavor.cloud}: {figures}")
+            found[self.cores_bound or "the quota of cores"] = figures
         if max(self.memory, 0) < flavor.counted_memory:
             figures = f"{self.memory:.0f} MB left, {name} has {flavor.counted_memory:.0f}"
-            found.append(f"{self.memory_bound or 'the quota of memory'} of {flavor.cloud}: {figures}")
+            found[self.memory_bound or "the quota of memory"] = figures
         return found
 
 

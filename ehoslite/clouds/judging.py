@@ -144,8 +144,8 @@ def room_left(room: Room, flavors: Sequence[Flavor], ours: int) -> Said:
     allowed = list_out([f"{_amount(count)} {name}" for name, count in fits.items()], "or") if fits else "no flavor yet"
     if any(fits.values()) or ours or not fits:
         return True, f"{have}; room for {allowed}"
-    full = room.bound if room.bound and room.instances < 1 else "the quota"
-    return False, f"{have}; room for {allowed}: raise {full}, or remove what uses it up"
+    full = min((room.what_binds(flavor) for flavor in flavors), key=len)
+    return False, f"{have}; room for {allowed}: raise {list_out(list(full), 'and')}, or remove what uses it up"
 
 
 def _amount(number: float) -> str:

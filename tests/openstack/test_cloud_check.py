@@ -193,7 +193,7 @@ def test_no_quota(run: Run, alpha: OpenStackLab) -> None:
     assert done.code == 1
     assert list(done.faults()) == ["quota"]
     assert "0 servers" in done.text("quota")
-    assert done.text("quota").endswith("raise the quota, or remove what uses it up")
+    assert done.text("quota").endswith("raise the quota of instances, or remove what uses it up")
 
 
 def test_volumes_are_counted_or_missing(run: Run, alpha: OpenStackLab, beta: OpenStackLab) -> None:
