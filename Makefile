@@ -4,6 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
+# Tests start thousands of passes; where it is set, as in many container images, each would compile ehoslite anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo test lint faults bench clean
 .DEFAULT_GOAL := test
 
