@@ -14,16 +14,18 @@ class DemandSettings:
     there is room."""
 
     caps: Mapping[str, int] = option(
-        "how many jobs of a user or accounting group (with its subgroups) count at a time, running ones included. "
-        "What runs leaves is dealt out in equal parts to owners, and to the kinds of jobs of each. "
-        "0: none of theirs start nodes",
+        "how many jobs of a user (who owns them, or to whom they are accounted) or accounting group (with its "
+        "subgroups) count at a time, running ones included. What runs leaves is dealt out in equal parts to owners, "
+        "and to the kinds of jobs of each; nothing while a schedd does not answer. While jobs wait that do not count, "
+        "no spare node and no reserve is made, which they would take. 0: none of theirs start nodes",
         factory=dict,
         at_least=0,
         pattern_help="numbers by name",
     )
     negotiated_only: bool = option(
         "count only jobs that the negotiator has asked the schedd for, so none that came since its last cycle; while "
-        "the pool has no slot it asks for none, and all jobs count",
+        "the pool has no slot it asks for none, and all jobs count. Not for a pool with NEGOTIATOR_CONSIDER_PREEMPTION "
+        "= False: there it asks for none while all slots are taken",
         False,
     )
     factory_ahead: int = option(

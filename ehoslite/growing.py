@@ -161,10 +161,17 @@ def keep_minimum(draft: Draft) -> None:
 
 
 def keep_spare(draft: Draft) -> None:
-    """Nodes that nothing is packed onto, and free cores, ready for the next jobs."""
+    """Nodes that nothing is packed onto, and free cores, ready for the next jobs. None is made while jobs wait that
+    start no node, as it would be for them: they would get it, and the next one."""
     spare = draft.settings.scaling.nodes_spare
-    reason = Reason("nodes-spare", f"nodes_spare is {spare}")
-    add_nodes(draft, spare - draft.count_unused_soon(), reason, draft.clouds)
+    too_few = spare - draft.count_unused_soon()
+    wanted, free = draft.reserve()
+    eaters = [part for part in draft.world.demand.unserved if part.code == "capped" and part.fits]
+    if eaters and (too_few > 0 or wanted > free):
+        text = f"no spare node and no reserve is made: {idle_jobs(eaters[0].count)} {eaters[0].what} would take it"
+        draft.hold("nodes-spare", "capped", text)
+        return
+    add_nodes(draft, too_few, Reason("nodes-spare", f"nodes_spare is {spare}"), draft.clouds)
     wanted, free = draft.reserve()
     missing = wanted - free
     if missing <= 0:

@@ -225,11 +225,13 @@ class Unreadable:
 
 @dataclass(frozen=True, slots=True)
 class Unserved:
-    """Idle jobs that do not count by the configuration; `code` is their reason's (docs/reasons.md)."""
+    """Idle jobs that do not count by the configuration; `code` is their reason's (docs/reasons.md). `fits` says whether
+    some have room on a node, by their amounts."""
 
     count: int
     code: str
     what: str
+    fits: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -73,10 +73,12 @@ def report_silence(draft: Draft) -> None:
         text = f"ask for {odd.what}, which comes to no number: the negotiator cannot place them either"
         draft.hold(odd.what, "unreadable-request", f"{idle_jobs(odd.count)} {text}")
     for part in draft.world.demand.unserved:
+        text = f"{idle_jobs(part.count)} {part.what}: they start no node"
         if part.code == "capped":
-            draft.hold(part.what, "capped", f"{idle_jobs(part.count)} {part.what}: they start no node")
+            unknown = "; a schedd that does not answer may run as many" if draft.world.demand.silent else ""
+            draft.hold(part.what, "capped", f"{text}{unknown}")
         else:
-            draft.hold(part.what, "not-negotiated", f"{idle_jobs(part.count)} {part.what}: they start no node")
+            draft.hold(part.what, "not-negotiated", text)
     if draft.world.unmatched:
         text = f"Requirements are not evaluated, amounts alone decide: {draft.world.unmatched}"
         draft.hold("matching", "not-matched", text)

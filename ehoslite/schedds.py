@@ -41,8 +41,9 @@ FACTORIES = f"JobMaterializeMaxIdle =!= undefined && ProcId =?= undefined && {FO
 # The universe of jobs that run on several hosts at a time (MinHosts).
 PARALLEL = 11
 
-# Whose the jobs are: AcctGroup is the accounting group without the user.
-OWNERS = ("Owner", "AcctGroup")
+# Whose the jobs are. The negotiator accounts by AccountingGroup, which has the user behind the group and which jobs may
+# set themselves; AcctGroup, the group alone, comes with the submit command accounting_group.
+OWNERS = ("Owner", "AcctGroup", "AccountingGroup")
 
 # The max_idle of a late-materialised cluster, and what else its ad tells of it.
 MAX_IDLE = "JobMaterializeMaxIdle"
@@ -90,9 +91,12 @@ def query_schedd(ad: str, wish: Wish = Wish()) -> list[dict[str, Any]]:
     if not plain(known, (UNMATERIALIZED,)).get(UNMATERIALIZED, 1):
         wish = replace(wish, ahead=0)
     groups, unreadable = by_owners(schedd, IDLE, lambda jobs: idle_groups(schedd, wish, jobs))
-    if wish.ahead and any(MAX_IDLE in group for group in groups):
-        groups = [*groups, *factories_ahead(schedd, wish.ahead)]
     read = [read_group(group, wish) for group in groups]
+    if wish.ahead and any(MAX_IDLE in group for group in groups):
+        # The negotiator has asked for jobs of a cluster that runs some; those to come have no autocluster yet.
+        read += [
+            read_group(cluster, replace(wish, negotiated=False)) for cluster in factories_ahead(schedd, wish.ahead)
+        ]
     read += [{"JobCount": jobs, UNREADABLE: owner} for owner, jobs in unreadable.items()]
     return read + (_running(schedd) if wish.owners else [])
 
@@ -188,7 +192,7 @@ def jobs_ahead(cluster: Mapping[str, Any], ahead: int) -> int:
     it runs, as it has left, and as max_materialize lets it have in the queue at a time."""
     every = number(cluster, "TotalSubmitProcs")
     limit = number(cluster, "JobMaterializeLimit", every)
-    if number(cluster, "JobMaterializePaused"):
+    if cluster.get("JobMaterializePaused") not in (None, 0):  # below 0 for good: the schedd could not read its items
         return 0
     left = every - number(cluster, "JobMaterializeNextProcId")
     room = limit - number(cluster, "JobsPresent")

@@ -39,15 +39,19 @@ def read_served(answers: Mapping[str, Any], served: Served) -> Demand:
         return read_demand(answers)
     silent = {name: answer for name, answer in answers.items() if isinstance(answer, Unanswered)}
     groups = [group for answer in answers.values() if not isinstance(answer, Unanswered) for group in answer]
-    kept, unserved = serve(groups, served)
+    kept, unserved = serve(groups, served, vouched=not silent)
     return replace(read_demand({**silent, "": kept}), unserved=unserved)
 
 
-def serve(groups: Iterable[Mapping[str, Any]], served: Served) -> tuple[list[dict[str, Any]], tuple[Unserved, ...]]:
+def serve(
+    groups: Iterable[Mapping[str, Any]], served: Served, *, vouched: bool = True
+) -> tuple[list[dict[str, Any]], tuple[Unserved, ...]]:
     """The groups of idle jobs with those counts that are served, and what is not. A cap counts running jobs first; the
-    rest is dealt to the idle ones in a way that does not depend on the order in which they came."""
+    rest is dealt to the idle ones in a way that does not depend on the order in which they came. Where it is not
+    `vouched` for that these groups have all that run, any cap may be used up: a schedd that does not answer may run as
+    many."""
     every = list(groups)
-    left = Counter(served.caps)
+    left = Counter(served.caps if vouched else dict.fromkeys(served.caps, 0))
     for group in every:
         for name in capping(group, served.caps):
             left[name] -= int(number(group, RUNNING))
@@ -55,12 +59,18 @@ def serve(groups: Iterable[Mapping[str, Any]], served: Served) -> tuple[list[dic
     asked_for = [group for group in idle if not (served.negotiated_only and group.get(NEGOTIATED) is False)]
     unseen = sum(_jobs(group) for group in idle) - sum(_jobs(group) for group in asked_for)
     allowed = count_under(left, asked_for, served)
-    capped = Counter[str]()
+    capped, fitting = Counter[str](), set[str]()
     for group, jobs in zip(asked_for, allowed, strict=True):
         if jobs < _jobs(group):
-            capped[min(capping(group, served.caps), key=lambda name: left[name])] += _jobs(group) - jobs
+            name = min(capping(group, served.caps), key=lambda name: left[name])
+            capped[name] += _jobs(group) - jobs
+            fitting |= {name} if served.fits(group) else set()
     kept = [{**group, "JobCount": jobs} for group, jobs in zip(asked_for, allowed, strict=True)]
-    return kept, tuple(_unserved(unseen, capped, served.caps))
+    of_caps = (
+        Unserved(capped[name], "capped", whose_are_capped(name, served.caps), name in fitting)
+        for name in sorted(capped)
+    )
+    return kept, (*_unseen(unseen), *of_caps)
 
 
 def count_under(left: Counter[str], groups: Sequence[Mapping[str, Any]], served: Served) -> list[int]:
@@ -104,15 +114,14 @@ def _jobs(group: Mapping[str, Any]) -> int:
     return int(number(group, "JobCount"))
 
 
-def _order(group: Mapping[str, Any]) -> tuple[str, str, str, float]:
-    return text(group, "Owner"), text(group, "AcctGroup"), str(group.get("Ad", "")), number(group, "JobCount")
+def _order(group: Mapping[str, Any]) -> tuple[str, str, str, str, float]:
+    names = text(group, "Owner"), text(group, "AcctGroup"), text(group, "AccountingGroup")
+    return (*names, str(group.get("Ad", "")), number(group, "JobCount"))
 
 
-def _unserved(unseen: int, capped: Mapping[str, int], caps: Mapping[str, int]) -> Iterable[Unserved]:
-    if unseen:
-        yield Unserved(unseen, "not-negotiated", "that the negotiator has not asked for yet")
-    for name in sorted(capped):
-        yield Unserved(capped[name], "capped", whose_are_capped(name, caps))
+def _unseen(jobs: int) -> Iterable[Unserved]:
+    if jobs:
+        yield Unserved(jobs, "not-negotiated", "that the negotiator has not asked for yet")
 
 
 def whose_are_capped(name: str, caps: Mapping[str, int]) -> str:
@@ -121,7 +130,9 @@ def whose_are_capped(name: str, caps: Mapping[str, int]) -> str:
 
 
 def capping(group: Mapping[str, Any], caps: Mapping[str, int]) -> list[str]:
-    """The names among the caps that these jobs fall under: their owner's, and that of their accounting group or of one
-    that it is a part of (group_physics of group_physics.cms)."""
-    owner, accounted = text(group, "Owner"), text(group, "AcctGroup").lower()
-    return [name for name in sorted(caps) if name == owner or f"{accounted}.".startswith(f"{name.lower()}.")]
+    """The names among the caps that these jobs fall under: their owner's, that of the user to whom they are accounted,
+    and that of their accounting group or of one that it is a part of (group_physics of group_physics.cms)."""
+    accounted = text(group, "AccountingGroup")
+    users = {text(group, "Owner"), accounted.rpartition(".")[2]}
+    groups = [f"{one}.".lower() for one in (text(group, "AcctGroup"), accounted) if one]
+    return [name for name in sorted(caps) if name in users or any(one.startswith(f"{name.lower()}.") for one in groups)]

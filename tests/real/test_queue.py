@@ -183,6 +183,9 @@ def test_users_and_accounting_groups_are_capped(make_stand: MakeStand) -> None:
     assert sum(counts(ask(stand, caps={"alice": 2})).values()) == 2 + 4
     assert sum(counts(ask(stand, caps={"group_physics": 1})).values()) == 5 + 1
     assert sum(counts(ask(stand, caps={"bob": 0, "alice": 0})).values()) == 0
+    stand.pool.submit(count=3, extra={"my.AccountingGroup": '"group_biology.portal"'})
+    for name in "group_biology", "portal":
+        assert sum(counts(ask(stand, caps={name: 1})).values()) == 9 + 1, "however they came by it"
 
 
 def test_running_jobs_count_to_the_cap(make_stand: MakeStand) -> None:
@@ -214,7 +217,9 @@ def test_a_factory_is_served_beyond_what_it_shows_once_it_runs(make_stand: MakeS
     assert sum(counts(ask(stand, factory_ahead=0)).values()) == 2
     wait_until(lambda: len(ask(stand).shapes) == 1, 10, "one shape")
     wait_until(lambda: sum(counts(ask(stand)).values()) != 2, 30, "the schedd's ad to tell of the factory")
-    assert sum(counts(ask(stand)).values()) == 2 + 1, "max_materialize lets one more into the queue"
+    for negotiated in False, True:
+        demand = ask(stand, negotiated_only=negotiated)
+        assert sum(counts(demand).values()) == 2 + 1, "max_materialize lets one more into the queue"
 
 
 def test_what_no_startd_runs_is_no_demand(make_stand: MakeStand) -> None:

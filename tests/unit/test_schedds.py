@@ -376,6 +376,13 @@ def test_a_schedd_without_factories_is_not_asked_for_them(told: str, ahead: int)
     assert any(MAX_IDLE in names for names in queue.projections) == bool(ahead)
 
 
+def test_the_jobs_that_a_factory_has_ahead_are_counted_before_the_negotiator_has_seen_them() -> None:
+    shown = job("bob", **{MAX_IDLE: 5})
+    wish = Wish(ahead=3, negotiated=True)
+    groups = asked_of(Queue([shown], [ad(**{**FACTORY, "ClusterId": 1})]), wish)
+    assert [(group["JobCount"], group.get("Negotiated")) for group in groups] == [(1, True), (15, None)]
+
+
 def test_a_factory_that_cannot_be_read_takes_nothing_from_others() -> None:
     bad = ad(**{**FACTORY, "ClusterId": 3, "Text": UNREAD})
     assert ahead_of(*(ad(**{**FACTORY, "ClusterId": number}) for number in (1, 2, 4, 5)), bad) == 4 * 15

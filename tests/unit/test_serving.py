@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ehoslite.actions import Plan
 from ehoslite.ads import read_demand
 from ehoslite.asking import Unanswered
-from ehoslite.model import Unserved
+from ehoslite.model import Unserved, World
 from ehoslite.schedds import jobs_ahead
 from ehoslite.serving import Served, capping, read_served, serve
-from tests.unit.worlds import LARGE, decide, held, world
+from tests.unit.worlds import LARGE, decide, held, made, world
 
 
 def group(owner: str, jobs: int, account: str = "", **more: Any) -> dict[str, Any]:
@@ -33,6 +35,10 @@ def served(*groups: dict[str, Any], caps: dict[str, int] | None = None, negotiat
     for one in kept:
         counts[one["Owner"]] = counts.get(one["Owner"], 0) + one["JobCount"]
     return {owner: count for owner, count in counts.items() if count}
+
+
+def texts(decided: Plan, code: str) -> list[str]:
+    return [hold.reason.text for hold in decided.held if hold.reason.code == code]
 
 
 def test_nobody_is_capped_without_a_cap() -> None:
@@ -56,6 +62,25 @@ def test_a_group_is_capped_with_its_subgroups() -> None:
     )
     assert sum(served(*jobs, caps={"group_physics": 6}).values()) == 6 + 2
     assert served(*jobs, caps={"GROUP_Physics": 0}) == {"carol": 2}
+
+
+@pytest.mark.parametrize(
+    ("owner", "accounted", "names"),
+    [
+        ("alice", "group_physics.alice", ["alice", "group_physics"]),
+        ("portal", "group_physics.cms.alice", ["alice", "group_physics", "portal"]),
+        ("portal", "alice", ["alice", "portal"]),
+        ("bob", "Group_Physics.bob", ["group_physics"]),
+        ("bob", "alice.bob", ["alice"]),
+        ("bob", "group_physicsx.bob", []),
+    ],
+)
+def test_jobs_fall_under_the_caps_of_those_to_whom_they_are_accounted(
+    owner: str, accounted: str, names: list[str]
+) -> None:
+    """However they came by it: `+AccountingGroup` sets no AcctGroup."""
+    caps = {"alice": 0, "portal": 0, "group_physics": 0}
+    assert capping({"Owner": owner, "AccountingGroup": accounted}, caps) == names
 
 
 def test_each_cap_that_applies_binds() -> None:
@@ -144,21 +169,52 @@ def test_jobs_that_the_negotiator_has_not_seen() -> None:
 
 
 def test_what_is_not_served_is_said() -> None:
-    answers = {"a": [group("alice", 5)], "b": [group("bob", 3, Negotiated=False)], "c": Unanswered("frozen")}
+    answers = {"a": [group("alice", 5)], "b": [group("bob", 3, Negotiated=False)]}
     demand = read_served(answers, Served({"alice": 2}, negotiated_only=True))
     assert [shape.count for shape in demand.shapes] == [2]
-    assert demand.silent == {"c": "frozen"}
     assert [(part.count, part.code) for part in demand.unserved] == [(3, "not-negotiated"), (3, "capped")]
     decided = decide(world(shapes=demand.shapes))
     assert "capped" not in held(decided)
 
 
-def test_a_plan_says_what_is_not_served() -> None:
-    from dataclasses import replace
+def test_what_a_silent_schedd_may_run_counts_to_every_cap() -> None:
+    """Not knowing is not zero."""
+    answers = {"a": [running("alice", 100), group("bob", 3)], "b": [group("alice", 90)]}
+    assert [shape.count for shape in read_served(answers, Served({"alice": 190})).shapes] == [93]
+    demand = read_served({**answers, "a": Unanswered("frozen"), "c": [group("bob", 3)]}, Served({"alice": 190}))
+    assert demand.silent == {"a": "frozen"}
+    assert [shape.count for shape in demand.shapes] == [3], "bob is not capped"
+    assert [(part.count, part.code) for part in demand.unserved] == [(90, "capped")]
+    (text,) = texts(decide(replace(world(), demand=demand)), "capped")
+    assert text.endswith("; a schedd that does not answer may run as many")
 
-    seen = world()
+
+def test_a_plan_says_what_is_not_served() -> None:
     parts = (Unserved(3, "capped", "of alice"), Unserved(2, "not-negotiated", "unseen"))
-    assert held(decide(replace(seen, demand=replace(seen.demand, unserved=parts)))) == {"capped", "not-negotiated"}
+    assert held(decide(unserving(*parts))) == {"capped", "not-negotiated"}
+
+
+def unserving(*parts: Unserved) -> World:
+    seen = world()
+    return replace(seen, demand=replace(seen.demand, unserved=parts))
+
+
+@pytest.mark.parametrize("scaling", [{"nodes_spare": 2}, {"reserve_cores": 2}])
+def test_no_spare_node_and_no_reserve_is_made_for_those_who_start_no_node(scaling: dict[str, Any]) -> None:
+    """They would take it, and each one after it."""
+    for part in Unserved(1, "capped", "of alice", fits=False), Unserved(1, "not-negotiated", "unseen"):
+        assert made(decide(unserving(part), **scaling)) == {"small": 2}, "which they do not"
+    decided = decide(unserving(Unserved(9, "capped", "of alice")), **scaling)
+    assert made(decided) == {}
+    assert "no spare node and no reserve is made: 9 idle jobs of alice would take it" in texts(decided, "capped")
+    assert len(texts(decide(unserving(Unserved(9, "capped", "of alice"))), "capped")) == 1, "none is wanted"
+
+
+def test_whether_a_capped_job_has_room_anywhere_is_told() -> None:
+    rooms = (LARGE.resources,)
+    for cores, fits in (128, False), (2, True):
+        _, (part,) = serve([group("alice", 5, RequestCpus=cores)], Served({"alice": 0}, rooms=rooms))
+        assert part.fits is fits
 
 
 def test_without_any_rule_demand_is_read_as_it_is() -> None:
@@ -194,6 +250,7 @@ FACTORY = {
         ({"JobMaterializeLimit": 107}, 2),
         ({"JobMaterializeLimit": 50}, 0),
         ({"JobMaterializePaused": 1}, 0),
+        ({"JobMaterializePaused": -1}, 0),
         ({"JobMaterializeMaxIdle": 0}, 0),
         ({"TotalSubmitProcs": "many"}, 0),
     ],
