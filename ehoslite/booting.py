@@ -54,7 +54,11 @@ def note_failures(memory: Memory, outcomes: Sequence[Outcome], flavors: Iterable
         if flavor is not None:
             for key in keys_of(flavor):
                 failed.setdefault(key, []).append(why)
-    boots = {key: entry for key, entry in memory.boots.items() if now - entry.failed_at < FORGET_AFTER or entry.times}
+    fresh = {
+        key: entry if now - entry.failed_at < FORGET_AFTER else Boots(key, times=entry.times)
+        for key, entry in memory.boots.items()
+    }
+    boots = {key: entry for key, entry in fresh.items() if entry.failures or entry.times}
     for key, whys in failed.items():
         entry = boots.get(key, Boots(key))
         boots[key] = replace(

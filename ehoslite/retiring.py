@@ -160,9 +160,13 @@ def for_drift(draft: Draft, idle: Sequence[Node], gone: Sequence[Node]) -> list[
     """A few of those that differ from what would be made today. The next ones wait until these are gone and nothing
     boots any more, and as long as boots of what would be made fail, or no limit would allow it, none goes."""
     leaving = {node.id for node in (*gone, *on_their_way_out(draft)) if draft.drifted(node)}
-    allowed = policies.drift_at_once(len(draft.counted), draft.settings) - len(leaving) - len(draft.joining)
-    allowed -= draft.new.total()
-    ready = [node for node in idle if draft.drifted(node) and boots_well(draft, node)]
+    most = policies.drift_at_once(len(draft.counted), draft.settings)
+    allowed = most - len(leaving) - len(draft.joining) - draft.new.total()
+    drifted = [node for node in idle if draft.drifted(node)]
+    ready = [node for node in drifted if boots_well(draft, node)]
+    if most and len(ready) < len(drifted):
+        text = "stay until a boot of what would take their place has succeeded, or a day after the last that failed"
+        draft.hold("drift", "boots-fail", f"idle nodes that differ from what would be made today {text}")
     text = "its image, flavor, template or options are not what a new node would have"
     return [(node, Reason("drift", text)) for node in with_successors(draft, ready, gone, allowed)]
 

@@ -90,7 +90,10 @@ def test_many_failures_in_one_pass_are_one_round() -> None:
     ("ago", "times", "kept"), [(1, (), True), (FORGET_AFTER, (), False), (FORGET_AFTER, (9.0,), True)]
 )
 def test_old_failures_are_forgotten_and_boot_times_are_not(ago: float, times: tuple[float, ...], kept: bool) -> None:
-    assert (OWN in learn(past=failing(3, ago=ago, times=times)).boots) is kept
+    boots = learn(past=failing(3, ago=ago, times=times)).boots
+    assert (OWN in boots) is kept
+    assert not kept or boots[OWN].times == times
+    assert not kept or bool(boots[OWN].failures) is (ago < FORGET_AFTER)
 
 
 def test_a_new_recipe_begins_anew() -> None:

@@ -223,7 +223,11 @@ def test_a_drained_node_that_differs_is_let_go_and_made_anew() -> None:
 def test_nothing_is_replaced_by_what_does_not_boot() -> None:
     boots = {"here/small/": Boots("here/small/", failures=1, rounds=1, failed_at=1.0)}
     seen = of(idle("n1", made_of="old"))
-    assert drained(plan(seen, Memory(boots=boots), settings(nodes_min=1))) == []
+    kept = plan(seen, Memory(boots=boots), settings(nodes_min=1))
+    assert drained(kept) == []
+    said = [hold.reason.text for hold in kept.held if (hold.subject, hold.reason.code) == ("drift", "boots-fail")]
+    assert said[0].startswith("idle nodes that differ from what would be made today stay until a boot of what")
+    assert "boots-fail" not in {hold.reason.code for hold in plan(seen, Memory(), settings(nodes_min=1)).held}
     assert drained(plan(seen, Memory(), settings(nodes_min=1))) == ["n1"]
 
 
