@@ -4,7 +4,7 @@ only where it is beyond a limit."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from ehoslite import policies
 from ehoslite.actions import Drain, Reason
@@ -34,14 +34,29 @@ def keep_jobs_off_what_is_beyond(draft: Draft) -> None:
 
 def those_beyond(
     draft: Draft, nodes: Iterable[Node], after: Allowance, borne: Collection[str] = ()
-) -> Iterator[tuple[Node, str]]:
+) -> list[tuple[Node, str]]:
     """The first of these nodes without which `after` is within our own limits but those that are `borne`, each with the
-    limit; `after` has them given back."""
+    limit, less those that need not go when a larger one goes; `after` has them given back."""
+    chosen: list[tuple[Node, str]] = []
     for node in nodes:
-        amounts, over = draft.amounts[node.id], [name for name in after.left.overdrawn() if name not in borne]
-        if any(getattr(amounts, name) > 0 for name in over):
+        if over := _exceeds(draft, node, after, borne):
+            after.give_back(node.cloud, draft.amounts[node.id])
+            chosen.append((node, over))
+    needed: list[tuple[Node, str]] = []
+    for node, over in reversed(chosen):
+        amounts = draft.amounts[node.id]
+        after.give_back(node.cloud, amounts.times(-1))
+        if _exceeds(draft, node, after, borne):
             after.give_back(node.cloud, amounts)
-            yield node, over[0]
+            needed.append((node, over))
+    return needed[::-1]
+
+
+def _exceeds(draft: Draft, node: Node, after: Allowance, borne: Collection[str]) -> str:
+    """The first limit that is exceeded and in which the node has a part; empty if there is none."""
+    amounts = draft.amounts[node.id]
+    over = (name for name in after.left.overdrawn() if name not in borne)
+    return next((name for name in over if getattr(amounts, name) > 0), "")
 
 
 def retire_idle(draft: Draft) -> None:

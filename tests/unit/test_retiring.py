@@ -110,6 +110,15 @@ def test_beyond_a_limit_minimum_and_spare_give_way_and_take_nothing_back(scaling
     assert acts(decide(of(gone, idle("i2")), **keep)) == [("delete", "i1", "drained")]
 
 
+@pytest.mark.parametrize("scaling", [{}, {"nodes_min": 3}, {"shapes": [jobs(3)]}], ids=["idle", "minimum", "jobs"])
+def test_what_need_not_go_when_a_larger_one_goes_stays(scaling: dict[str, Any]) -> None:
+    """The large one is idle for the shortest time; without it the rest is within the limit."""
+    nodes = [*(idle(f"s{number}", idle_for=90 - number) for number in range(3)), idle("l", L, idle_for=5)]
+    seen = of(*nodes, shapes=scaling.pop("shapes", []))
+    assert acts(decide(seen, cores_max=3, **scaling)) == [("drain", "l", "cores-max")]
+    assert drained(decide(seen, cores_max=2, **scaling)) == ["s0", "l"]
+
+
 def test_what_goes_already_counts() -> None:
     """A pass later the drained node is still there: no second one goes for it."""
     gone = (idle("i1")[0], slot("i1", "Drained", "Retiring"))
