@@ -4,13 +4,15 @@ node is to be replaced."""
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from ehoslite.config import find_template
 from ehoslite.settings import LocalCloudSettings, OpenStackCloudSettings, OpenStackLimits
+
+AnyCloudSettings = TypeVar("AnyCloudSettings", bound=LocalCloudSettings | OpenStackCloudSettings)
 
 # The options that a running node has in it. The image counts by its id; who asks, how long and how often does not.
 OPENSTACK = (
@@ -37,7 +39,7 @@ def recipe_of(settings: LocalCloudSettings | OpenStackCloudSettings) -> str:
         kept = replace(settings, limits=OpenStackLimits(), flavors=(), password="", username="", nodes_min=0)
     else:
         kept = replace(settings, flavors=(), nodes_min=0)
-    return _digits([repr(kept)], settings)
+    return _digits([repr(_in_order(kept))], settings)
 
 
 def made_of(settings: LocalCloudSettings | OpenStackCloudSettings, image: str, size: Iterable[Any]) -> str:
@@ -48,8 +50,20 @@ def made_of(settings: LocalCloudSettings | OpenStackCloudSettings, image: str, s
     defaults = {
         one.name: one.default_factory() if one.default is MISSING else one.default for one in _with_default(settings)
     }
-    given = [(name, getattr(settings, name)) for name in names if getattr(settings, name) != defaults[name]]
+    ordered = _in_order(settings)
+    given = [(name, getattr(ordered, name)) for name in names if getattr(settings, name) != defaults[name]]
     return _digits([image, repr(tuple(size)), repr(given)], settings)
+
+
+def _in_order(settings: AnyCloudSettings) -> AnyCloudSettings:
+    """The settings with what has no order of its own in one order: who sorts lines of the file changes no server."""
+    values = {one.name: getattr(settings, one.name) for one in fields(settings)}
+    ordered: dict[str, Any] = {
+        name: dict(sorted(value.items())) for name, value in values.items() if isinstance(value, Mapping)
+    }
+    if isinstance(settings, OpenStackCloudSettings):
+        ordered["security_groups"] = tuple(sorted(settings.security_groups))
+    return replace(settings, **ordered)
 
 
 def _with_default(settings: LocalCloudSettings | OpenStackCloudSettings) -> list[Any]:

@@ -72,6 +72,26 @@ def test_options_that_it_has_not_in_it_do_not(settings: OpenStackCloudSettings, 
     assert made_of(replace(settings, **{name: SAME[name]}), "id", SIZE) == made_of(settings, "id", SIZE)
 
 
+@pytest.mark.parametrize(
+    ("name", "one", "other"),
+    [
+        ("metadata", {"owner": "physics", "cost": "7"}, {"cost": "7", "owner": "physics"}),
+        ("security_groups", ("condor", "default"), ("default", "condor")),
+    ],
+)
+def test_the_order_of_lines_in_the_file_is_none_of_a_server(
+    settings: OpenStackCloudSettings, name: str, one: Any, other: Any
+) -> None:
+    settings, turned = (replace(settings, **{name: value}) for value in (one, other))
+    assert made_of(settings, "id", SIZE) == made_of(turned, "id", SIZE)
+    assert recipe_of(settings) == recipe_of(turned)
+
+
+def test_the_order_of_networks_is_that_of_the_server_s_interfaces(settings: OpenStackCloudSettings) -> None:
+    one, other = (replace(settings, networks=names) for names in (("a", "b"), ("b", "a")))
+    assert made_of(one, "id", SIZE) != made_of(other, "id", SIZE)
+
+
 def test_image_size_and_template_make_another_one(settings: OpenStackCloudSettings) -> None:
     before = made_of(settings, "id", SIZE)
     assert made_of(settings, "newer", SIZE) != before
