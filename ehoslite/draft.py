@@ -175,13 +175,14 @@ class Draft:
 
     def take_back(self, reason: Reason, clouds: Collection[str] | None = None) -> Node | None:
         """Decide to take one draining node back, in these clouds; None if there is none. What differs from what would
-        be made today is let go, and beyond the limits nothing is taken back."""
-        if self.allowance.left.overdrawn():
-            return None
+        be made today is let go, and nothing is taken back that has part in a limit which is exceeded."""
+        over = self.allowance.left.overdrawn()
         for node in self.counted:
             in_place = clouds is None or node.cloud in clouds
             is_free = policies.can_be_taken_back(node) and not self.is_kept(node) and not self.drifted(node)
             if not (in_place and is_free) or self.shares_machine(node):
+                continue
+            if any(getattr(self.amounts[node.id], name) > 0 for name in over):
                 continue
             if not self._takes_room(node.cloud, self.amounts[node.id], self.allowance):
                 self.wanted_back[node.id] = reason

@@ -231,9 +231,12 @@ def report_kept(draft: Draft, kept: Sequence[Node]) -> None:
     scaling = draft.settings.scaling
     due = sum(policies.idle_too_long(node, draft.now, draft.settings) for node in kept)
     if due:
-        text = f"{due} idle nodes are kept for nodes_min {scaling.nodes_min} or nodes_spare {scaling.nodes_spare}"
-        reserve = " or the reserve" if policies.has_reserve(draft.settings) else ""
-        draft.hold("retire", "kept", f"{text}{reserve}")
+        minima = {name: policies.cloud_minimum(name, draft.settings) for name in draft.names()}
+        reasons = [f"nodes_min {scaling.nodes_min}"]
+        reasons += [f"nodes_min {least} of {name}" for name, least in minima.items() if least]
+        reasons += [f"nodes_spare {scaling.nodes_spare}"]
+        reasons += ["the reserve"] if policies.has_reserve(draft.settings) else []
+        draft.hold("retire", "kept", f"{due} idle nodes are kept for {' or '.join(reasons)}")
     if len(kept) > due:
         text = f"{len(kept) - due} idle nodes are kept until they have been idle for {scaling.idle_timeout:.0f} s"
         draft.hold("retire", "idle-timeout", text)

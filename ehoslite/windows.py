@@ -19,6 +19,8 @@ _FIELD = r"(?:[0-9*/,#?-]|jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec|sun|mo
 _EXPRESSION = re.compile(rf"\s*{_FIELD}(?:\s+{_FIELD}){{4}}\s*", re.IGNORECASE)
 # The 29th of February comes after eight years at the most.
 _YEARS = 8
+# croniter (7.0) takes 6-6 for every day.
+_TO_ITSELF = re.compile(r"\b(\w+)-\1\b", re.IGNORECASE)
 _NOT_LIMITS = {"name", "start", "end"}
 
 
@@ -61,6 +63,8 @@ def why_invalid(expression: str) -> str:
 
     if not _EXPRESSION.fullmatch(expression):
         return "is no cron expression of five fields: minute, hour, day of the month, month, day of the week"
+    if same := _TO_ITSELF.search(expression):
+        return f"has a range from a value to itself: write {same[1]} for {same[0]}"
     try:
         never = last_time(expression, datetime(2026, 1, 1)) is None  # noqa: DTZ001 - a wall clock's
     except (CroniterError, ValueError, KeyError) as error:

@@ -119,6 +119,26 @@ def test_what_need_not_go_when_a_larger_one_goes_stays(scaling: dict[str, Any]) 
     assert drained(decide(seen, cores_max=2, **scaling)) == ["s0", "l"]
 
 
+def test_a_node_without_part_in_the_limit_that_is_exceeded_is_taken_back() -> None:
+    """It costs nothing; else an equal one would be made for the minimum while it is deleted."""
+    free = replace(SMALL, name="free", price=0.0)
+    gone = idle("i1", free)[0], slot("i1", "Drained", flavor=free)
+    decided = decide(of(busy("b1"), busy("b2"), gone, flavors=[S, free]), nodes_min=3, cost_per_hour=1.0)
+    assert acts(decided) == [("undrain", "i1", "nodes-min")]
+
+
+def test_what_idle_nodes_are_kept_for_is_said() -> None:
+    base = settings(nodes_min=1, nodes_spare=1, reserve_cores=1)
+    past = replace(base, clouds={"here": replace(base.clouds["here"], nodes_min=2)})
+    (text,) = [
+        hold.reason.text
+        for hold in plan(of(idle("i1"), idle("i2")), Memory(), past).held
+        if (hold.subject, hold.reason.code) == ("retire", "kept")
+    ]
+    why = "nodes_min 1 or nodes_min 2 of here or nodes_spare 1 or the reserve"
+    assert text == f"2 idle nodes are kept for {why}"
+
+
 def test_what_goes_already_counts() -> None:
     """A pass later the drained node is still there: no second one goes for it."""
     gone = (idle("i1")[0], slot("i1", "Drained", "Retiring"))

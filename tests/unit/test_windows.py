@@ -139,7 +139,15 @@ def replace_heard(one: Slot, now: float) -> Slot:
 
 @pytest.mark.parametrize(
     "expression",
-    ["0 20 * * 1-5", "*/15 8-18 1,15 jan-mar MON", "0 0 29 2 *", "0 0 * * 5#2", "0 0 L * *", " 0  20 * * * "],
+    [
+        "0 20 * * 1-5",
+        "*/15 8-18 1,15 jan-mar MON",
+        "0 0 29 2 *",
+        "0 0 * * 5#2",
+        "0 0 L * *",
+        " 0  20 * * * ",
+        "1-10 11-1 * * *",
+    ],
 )
 def test_good_expressions(expression: str) -> None:
     assert why_invalid(expression) == ""
@@ -159,6 +167,9 @@ def test_good_expressions(expression: str) -> None:
         ("0 20 * 13 *", "out of range"),
         ("0 0 30 2 *", "no day that there is"),
         ("1-5/0 * * * *", "not acceptable"),
+        ("0 8 * * 6-6", "write 6 for 6-6"),
+        ("0 8,10-10 * * *", "write 10 for 10-10"),
+        ("0 8 * * Sat-sat", "write Sat for Sat-sat"),
     ],
 )
 def test_bad_expressions_are_told(expression: str, what: str) -> None:
