@@ -26,7 +26,8 @@ MakeStand = Callable[..., Stand]
 # Folders whose tests share clouds that are brought up once: all of a folder runs in one worker. Some files of the
 # longer lane go to the worker of the other, which brings up clouds for them, too, so none is waited for at the end.
 TOGETHER = ("openstack", "openstack_stand")
-MOVED = {f"tests/openstack/test_{name}.py": "openstack_stand" for name in ("boundaries", "calls", "contract")}
+TO_THE_OTHER = ("boundaries", "calls", "contract", "leftovers", "scaling")
+MOVED = {f"tests/openstack/test_{name}.py": "openstack_stand" for name in TO_THE_OTHER}
 
 
 def lane_of(nodeid: str) -> str:
@@ -38,11 +39,12 @@ def lane_of(nodeid: str) -> str:
 
 def turn_of(item: pytest.Item) -> int:
     """When it begins. On a fresh machine the first lane makes an OpenStack for minutes, for which the second would only
-    wait: tests that need HTCondor alone come before it."""
+    wait: tests that need HTCondor alone come before it, and those that wait for cron's minutes, or they would be last.
+    """
     lane = lane_of(item.nodeid)
     if lane in TOGETHER:
         return 2 * TOGETHER.index(lane)
-    return 1 if item.nodeid < "tests/real/test_m" else 3
+    return 1 if item.nodeid < "tests/real/test_m" or item.nodeid.startswith("tests/test_cron") else 3
 
 
 def pytest_configure() -> None:
