@@ -161,20 +161,20 @@ def keep_minimum(draft: Draft) -> None:
 
 
 def keep_spare(draft: Draft) -> None:
-    """Nodes that nothing is packed onto, and free cores, ready for the next jobs. None is made while jobs wait that
-    start no node, as it would be for them: they would get it, and the next one."""
+    """Nodes that nothing is packed onto, ready for the next jobs."""
     spare = draft.settings.scaling.nodes_spare
-    too_few = spare - draft.count_unused_soon()
-    wanted, free = draft.reserve()
-    eaters = [part for part in draft.world.demand.unserved if part.code == "capped" and part.fits]
-    if eaters and (too_few > 0 or wanted > free):
-        text = f"no spare node and no reserve is made: {idle_jobs(eaters[0].count)} {eaters[0].what} would take it"
-        draft.hold("nodes-spare", "capped", text)
-        return
-    add_nodes(draft, too_few, Reason("nodes-spare", f"nodes_spare is {spare}"), draft.clouds)
+    missing = spare - draft.count_unused_soon()
+    if missing > 0 and not is_for_capped(draft, "nodes-spare", smallest_allowed(draft, Resources(), 1, draft.clouds)):
+        add_nodes(draft, missing, Reason("nodes-spare", f"nodes_spare is {spare}"), draft.clouds)
+
+
+def keep_reserve(draft: Draft) -> None:
+    """Free cores, ready for the next jobs."""
     wanted, free = draft.reserve()
     missing = wanted - free
     if missing <= 0:
+        return
+    if is_for_capped(draft, "reserve", smallest_allowed(draft, Resources(cpus=1), ceil(missing), draft.clouds)):
         return
     reason = Reason("reserve", f"{wanted:g} free cores are kept ready, {missing:g} are missing")
     while missing > 0 and (node := draft.take_back(reason)):
@@ -184,6 +184,16 @@ def keep_spare(draft: Draft) -> None:
         missing -= flavor.resources.cpus
     if missing > 0:
         report_missing(draft, "reserve", f"{reason.text} and {missing:g} will be", draft.clouds)
+
+
+def is_for_capped(draft: Draft, subject: str, flavor: Flavor | None) -> bool:
+    """Whether a spare node of this flavor would be for jobs that start no node, which is then said: they would take it,
+    and each one after it."""
+    for part in draft.world.demand.unserved if flavor else ():
+        if flavor and any(flavor.resources.fits(request) for request in part.requests):
+            draft.hold(subject, "capped", f"none is made: {idle_jobs(part.count)} {part.what} would take it")
+            return True
+    return False
 
 
 def add_nodes(draft: Draft, count: int, reason: Reason, clouds: Sequence[CloudView]) -> None:

@@ -225,13 +225,13 @@ class Unreadable:
 
 @dataclass(frozen=True, slots=True)
 class Unserved:
-    """Idle jobs that do not count by the configuration; `code` is their reason's (docs/reasons.md). `fits` says whether
-    some have room on a node, by their amounts."""
+    """Idle jobs that do not count by the configuration; `code` is their reason's (docs/reasons.md). `requests` are what
+    those that are capped ask for, each once."""
 
     count: int
     code: str
     what: str
-    fits: bool = True
+    requests: tuple[Resources, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

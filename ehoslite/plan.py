@@ -26,12 +26,14 @@ def plan(world: World, memory: Memory, settings: Settings) -> Plan:
     draft = Draft(world, settings, join(world, memory, settings.pool), memory)
     cost = draft.cost()
     report_silence(draft)
+    report_not_counted(draft)
     report_windows(draft, windows)
     growing.report_failing(draft)
     retiring.keep_jobs_off_what_is_beyond(draft)
     growing.serve_demand(draft)
     growing.keep_minimum(draft)
     growing.keep_spare(draft)
+    growing.keep_reserve(draft)
     shrinking.take_back_or_delete_drained(draft)
     shrinking.replace_broken(draft)
     retiring.retire_idle(draft)
@@ -69,6 +71,19 @@ def report_silence(draft: Draft) -> None:
             draft.hold(cloud.name, "cloud-silent", f"cloud {cloud.name}: {cloud.fault}; its nodes are left alone")
     for schedd, why in sorted(draft.world.demand.silent.items()):
         draft.hold(schedd, "schedd-silent", f"schedd {schedd}: {why}; its jobs are not known, so nothing is retired")
+    if draft.world.unmatched:
+        text = f"Requirements are not evaluated, amounts alone decide: {draft.world.unmatched}"
+        draft.hold("matching", "not-matched", text)
+    for slot in sorted(draft.world.slots, key=lambda slot: slot.name):
+        if slot.forged:
+            draft.hold(slot.name, "forged-ad", f"the ad of {slot.name} is not believed: {slot.forged}")
+        if slot.unreadable:
+            text = f"the ad of {slot.name} cannot be read: it is too large or nested too deep; nothing is known of it"
+            draft.hold(slot.name, "unreadable-ad", text)
+
+
+def report_not_counted(draft: Draft) -> None:
+    """Which idle jobs do not count, and why."""
     for odd in draft.world.demand.unreadable:
         text = f"ask for {odd.what}, which comes to no number: the negotiator cannot place them either"
         draft.hold(odd.what, "unreadable-request", f"{idle_jobs(odd.count)} {text}")
@@ -79,12 +94,3 @@ def report_silence(draft: Draft) -> None:
             draft.hold(part.what, "capped", f"{text}{unknown}")
         else:
             draft.hold(part.what, "not-negotiated", text)
-    if draft.world.unmatched:
-        text = f"Requirements are not evaluated, amounts alone decide: {draft.world.unmatched}"
-        draft.hold("matching", "not-matched", text)
-    for slot in sorted(draft.world.slots, key=lambda slot: slot.name):
-        if slot.forged:
-            draft.hold(slot.name, "forged-ad", f"the ad of {slot.name} is not believed: {slot.forged}")
-        if slot.unreadable:
-            text = f"the ad of {slot.name} cannot be read: it is too large or nested too deep; nothing is known of it"
-            draft.hold(slot.name, "unreadable-ad", text)

@@ -12,6 +12,7 @@ from ehoslite.allowance import Allowance
 from ehoslite.booting import keys_of
 from ehoslite.draft import Draft, idle_jobs
 from ehoslite.making_room import allowance_after, flavors_worth_room, is_unneeded, on_their_way_out
+from ehoslite.memory import Boots
 from ehoslite.model import Flavor, Node
 from ehoslite.shrinking import is_ambiguous
 
@@ -96,18 +97,32 @@ def may_be_drained(draft: Draft, node: Node) -> bool:
 
 
 def idle_too_long(draft: Draft, idle: Sequence[Node], _gone: Sequence[Node]) -> list[Choice]:
-    """Those idle past idle_timeout that the minimum, the spare and the reserve do not need."""
-    scaling, chosen = draft.settings.scaling, list[Choice]()
-    alive, unused = draft.count_alive() - scaling.nodes_min, draft.count_unused() - scaling.nodes_spare
+    """Those idle past idle_timeout that are beyond the limits, or that the minimum, the spare and the reserve do not
+    need."""
+    due = [node for node in idle if policies.idle_too_long(node, draft.now, draft.settings)]
+    going = draft.beyond | not_needed(draft, [node for node in due if node.id not in draft.beyond])
+    return [
+        (node, Reason("idle-timeout", f"idle for {draft.now - node.idle_since:.0f} s"))
+        for node in due
+        if node.id in going
+    ]
+
+
+def not_needed(draft: Draft, due: Iterable[Node]) -> set[str]:
+    """The ids of the first of these nodes that the minimum, the spare and the reserve do not need; what is beyond the
+    limits is no part of these."""
+    chosen, scaling = set[str](), draft.settings.scaling
+    beyond = [node for node in draft.counted if node.id in draft.beyond and policies.is_serving(node)]
+    alive = draft.count_alive() - scaling.nodes_min - len(beyond)
+    unused = draft.count_unused() - scaling.nodes_spare - len(beyond)
     wanted, free = draft.reserve()
     cores = free - wanted
     clouds = {name: draft.count_alive(name) - policies.cloud_minimum(name, draft.settings) for name in draft.names()}
-    for node in idle:
-        if alive <= 0 or unused <= 0 or not policies.idle_too_long(node, draft.now, draft.settings):
-            continue
+    clouds = {name: left - sum(node.cloud == name for node in beyond) for name, left in clouds.items()}
+    for node in due:
         is_reserve = policies.has_reserve(draft.settings) and cores < node.resources.cpus
-        if not is_reserve and clouds.get(node.cloud, 1) > 0:
-            chosen.append((node, Reason("idle-timeout", f"idle for {draft.now - node.idle_since:.0f} s")))
+        if alive > 0 and unused > 0 and not is_reserve and clouds.get(node.cloud, 1) > 0:
+            chosen.add(node.id)
             alive, unused, cores = alive - 1, unused - 1, cores - node.resources.cpus
             clouds[node.cloud] = clouds.get(node.cloud, 1) - 1
     return chosen
@@ -178,7 +193,7 @@ def for_drift(draft: Draft, idle: Sequence[Node], gone: Sequence[Node]) -> list[
     most = policies.drift_at_once(len(draft.counted), draft.settings)
     allowed = most - len(leaving) - len(draft.joining) - draft.new.total()
     drifted = [node for node in idle if draft.drifted(node)]
-    ready = [node for node in drifted if boots_well(draft, node)]
+    ready = [node for node in drifted if not offered(draft, node) or successors(draft, node)]
     if most and len(ready) < len(drifted):
         text = "stay until a boot of what would take their place has succeeded, or a day after the last that failed"
         draft.hold("drift", "boots-fail", f"idle nodes that differ from what would be made today {text}")
@@ -214,16 +229,21 @@ def has_minimum(draft: Draft, cloud: str) -> bool:
 
 
 def successors(draft: Draft, node: Node) -> list[Flavor]:
-    """What may be made in its place: its flavor, or any of its cloud where that is offered no more."""
-    offered = [one for one in draft.flavors.values() if one.cloud == node.cloud]
-    return [one for one in offered if one.name == node.flavor] or policies.smallest_first(offered)
+    """What may be made in its place: those of what is offered there of which no boot has failed since the last that
+    joined. Boots of other flavors speak against the whole cloud where as many have failed as for its trials."""
+    many = 2 * draft.settings.scaling.boot_failures
+    found = []
+    for flavor in offered(draft, node):
+        own, whole = (draft.memory.boots.get(key, Boots(key)).failures for key in keys_of(flavor))
+        if not own and whole < many:
+            found.append(flavor)
+    return found
 
 
-def boots_well(draft: Draft, node: Node) -> bool:
-    """Whether no boot of its successor's kind has failed since the last that joined."""
-    flavor = draft.flavors.get((node.cloud, node.flavor))
-    boots = [draft.memory.boots[key] for key in keys_of(flavor) if key in draft.memory.boots] if flavor else []
-    return not any(entry.failures for entry in boots)
+def offered(draft: Draft, node: Node) -> list[Flavor]:
+    """Its flavor, or all of its cloud where that is offered no more."""
+    flavors = [one for one in draft.flavors.values() if one.cloud == node.cloud]
+    return [one for one in flavors if one.name == node.flavor] or policies.smallest_first(flavors)
 
 
 def report_kept(draft: Draft, kept: Sequence[Node]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import ceil
 from typing import Any
@@ -59,18 +59,9 @@ def serve(
     asked_for = [group for group in idle if not (served.negotiated_only and group.get(NEGOTIATED) is False)]
     unseen = sum(_jobs(group) for group in idle) - sum(_jobs(group) for group in asked_for)
     allowed = count_under(left, asked_for, served)
-    capped, fitting = Counter[str](), set[str]()
-    for group, jobs in zip(asked_for, allowed, strict=True):
-        if jobs < _jobs(group):
-            name = min(capping(group, served.caps), key=lambda name: left[name])
-            capped[name] += _jobs(group) - jobs
-            fitting |= {name} if served.fits(group) else set()
     kept = [{**group, "JobCount": jobs} for group, jobs in zip(asked_for, allowed, strict=True)]
-    of_caps = (
-        Unserved(capped[name], "capped", whose_are_capped(name, served.caps), name in fitting)
-        for name in sorted(capped)
-    )
-    return kept, (*_unseen(unseen), *of_caps)
+    held = [(group, _jobs(group) - jobs) for group, jobs in zip(asked_for, allowed, strict=True) if jobs < _jobs(group)]
+    return kept, (*_unseen(unseen), *_capped(held, left, served.caps))
 
 
 def count_under(left: Counter[str], groups: Sequence[Mapping[str, Any]], served: Served) -> list[int]:
@@ -124,6 +115,19 @@ def _unseen(jobs: int) -> Iterable[Unserved]:
         yield Unserved(jobs, "not-negotiated", "that the negotiator has not asked for yet")
 
 
+def _capped(
+    held: Iterable[tuple[Mapping[str, Any], int]], left: Mapping[str, int], caps: Mapping[str, int]
+) -> Iterator[Unserved]:
+    """What the caps hold back, each group of so many jobs under the cap of which the least is left."""
+    jobs, requests = Counter[str](), defaultdict[str, set[Resources]](set)
+    for group, count in held:
+        name = min(capping(group, caps), key=lambda name: left[name])
+        jobs[name] += count
+        requests[name].add(request_of(group))
+    for name in sorted(jobs):
+        yield Unserved(jobs[name], "capped", whose_are_capped(name, caps), tuple(sorted(requests[name])))
+
+
 def whose_are_capped(name: str, caps: Mapping[str, int]) -> str:
     """How the jobs that this cap holds back are spoken of."""
     return f"of {name}, of whom {caps[name]} jobs count at a time (demand.caps)"
@@ -131,8 +135,17 @@ def whose_are_capped(name: str, caps: Mapping[str, int]) -> str:
 
 def capping(group: Mapping[str, Any], caps: Mapping[str, int]) -> list[str]:
     """The names among the caps that these jobs fall under: their owner's, that of the user to whom they are accounted,
-    and that of their accounting group or of one that it is a part of (group_physics of group_physics.cms)."""
-    accounted = text(group, "AccountingGroup")
-    users = {text(group, "Owner"), accounted.rpartition(".")[2]}
-    groups = [f"{one}.".lower() for one in (text(group, "AcctGroup"), accounted) if one]
-    return [name for name in sorted(caps) if name in users or any(one.startswith(f"{name.lower()}.") for one in groups)]
+    and that of their accounting group or of one that it is a part of (group_physics of group_physics.cms). Users may
+    have dots in their names: where jobs do not tell their group apart, whoever the last parts name is the user."""
+    owner, account, accounted = (text(group, name) for name in ("Owner", "AcctGroup", "AccountingGroup"))
+    if accounted == owner:
+        accounted = ""
+    told = bool(account) and accounted.lower().startswith(f"{account.lower()}.")
+    user = accounted[len(account) + 1 :] if told else accounted
+    groups = [f"{one}.".lower() for one in (account, accounted) if one]
+
+    def falls_under(name: str) -> bool:
+        is_user = name in {owner, user} or (not told and user.endswith(f".{name}"))
+        return is_user or any(one.startswith(f"{name.lower()}.") for one in groups)
+
+    return [name for name in sorted(caps) if falls_under(name)]

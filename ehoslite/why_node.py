@@ -122,7 +122,7 @@ def why_kept(node: Node, look: Look, settings: Settings) -> list[Reason]:
     drifted = has_drifted(node, look)
     codes = {"kept"} if due else {"idle-timeout"}
     codes |= {"schedd-silent", "collector-young"} if due or drifted else set()
-    codes |= {"drift", "no-successor"} if drifted else set()
+    codes |= {"drift", "no-successor", "boots-fail"} if drifted else set()
     return [one.reason for one in look.plan.held if one.subject in {"retire", "drift"} and one.reason.code in codes]
 
 

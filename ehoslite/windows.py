@@ -15,12 +15,14 @@ from ehoslite.settings import ScalingSettings, WindowSettings
 
 # Five fields of numbers, names of months and days, and L; croniter would also take what means something else at each
 # reading (H, R), seconds and years.
-_FIELD = r"(?:[0-9*/,#?-]|jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec|sun|mon|tue|wed|thu|fri|sat|l)+"
+_DAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
+_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+_FIELD = rf"(?:[0-9*/,#?-]|{'|'.join((*_MONTHS, *_DAYS))}|l)+"
 _EXPRESSION = re.compile(rf"\s*{_FIELD}(?:\s+{_FIELD}){{4}}\s*", re.IGNORECASE)
 # The 29th of February comes after eight years at the most.
 _YEARS = 8
-# croniter (7.0) takes 6-6 for every day.
-_TO_ITSELF = re.compile(r"\b(\w+)-\1\b", re.IGNORECASE)
+_RANGE = re.compile(r"\b([a-z]+|\d+)-([a-z]+|\d+)\b", re.IGNORECASE)
+_NUMBERS = {name: at for first, names in ((0, _DAYS), (1, _MONTHS)) for at, name in enumerate(names, first)}
 _NOT_LIMITS = {"name", "start", "end"}
 
 
@@ -63,13 +65,18 @@ def why_invalid(expression: str) -> str:
 
     if not _EXPRESSION.fullmatch(expression):
         return "is no cron expression of five fields: minute, hour, day of the month, month, day of the week"
-    if same := _TO_ITSELF.search(expression):
-        return f"has a range from a value to itself: write {same[1]} for {same[0]}"
+    if same := next((one for one in _RANGE.finditer(expression) if _number(one[1]) == _number(one[2])), None):
+        return f"has a range from a value to itself, {same[0]}: write the value alone"  # croniter 7.0: every one
     try:
         never = last_time(expression, datetime(2026, 1, 1)) is None  # noqa: DTZ001 - a wall clock's
     except (CroniterError, ValueError, KeyError) as error:
         return f"is no cron expression: {error}"
     return "matches no day that there is" if never else ""
+
+
+def _number(value: str) -> int:
+    """The number that a value of a cron expression stands for."""
+    return int(value) if value.isdigit() else _NUMBERS.get(value.lower(), -1)
 
 
 def is_time_zone(name: str) -> bool:

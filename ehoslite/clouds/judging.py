@@ -145,7 +145,8 @@ def room_left(room: Room, flavors: Sequence[Flavor], ours: int) -> Said:
     if any(fits.values()) or ours or not fits:
         return True, f"{have}; room for {allowed}"
     full = min((room.what_binds(flavor) for flavor in flavors), key=len)
-    return False, f"{have}; room for {allowed}: raise {list_out(list(full), 'and')}, or remove what uses it up"
+    by_others = "" if all(name.startswith("limits.") for name in full) else ", or remove what uses it up"
+    return False, f"{have}; room for {allowed}: raise {list_out(list(full), 'and')}{by_others}"
 
 
 def _amount(number: float) -> str:

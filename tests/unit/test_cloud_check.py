@@ -195,6 +195,7 @@ def test_network_that_nova_chooses(names: list[str], good: bool, said: str) -> N
     found = network_choice(names)
     assert found[0] is good
     assert said in found[1]
+    assert found[1].endswith("up") is (not good and "the quota" in found[1]), "our own limits count our servers alone"
 
 
 @pytest.mark.parametrize(
@@ -222,7 +223,7 @@ def test_image_that_is_not_the_one(wanted: str, said: str) -> None:
         (Room(0, 8, 4096), 0, False, ": raise the quota of instances, or"),
         (Room(0, 8, 4096, "the quota of volumes"), 0, False, ": raise the quota of volumes, or"),
         (Room(9, 1, 4096, "the quota of volumes"), 0, False, ": raise the quota of cores, or"),
-        (Room(9, 8, 0, memory_bound="limits.memory"), 0, False, ": raise limits.memory, or"),
+        (Room(9, 8, 0, memory_bound="limits.memory"), 0, False, "room for 0 small: raise limits.memory"),
         (Room(9, 1, 0, cores_bound="limits.cores"), 0, False, ": raise limits.cores and the quota of memory, or"),
         (Room(0, 8, 4096), 1, True, "left beside 1 node of this pool; room for 0 small"),
     ],

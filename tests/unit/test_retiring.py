@@ -119,6 +119,15 @@ def test_what_need_not_go_when_a_larger_one_goes_stays(scaling: dict[str, Any]) 
     assert drained(decide(seen, cores_max=2, **scaling)) == ["s0", "l"]
 
 
+@pytest.mark.parametrize("kept", [{"nodes_min": 3}, {"nodes_spare": 3}, {"own": 3}, {"reserve_cores": 3}])
+def test_what_goes_for_a_limit_is_no_part_of_the_minimum(kept: dict[str, int]) -> None:
+    """All are idle past idle_timeout, the small ones for longest."""
+    nodes = [*(idle(f"s{number}", idle_for=900 - number) for number in range(3)), idle("l", L, idle_for=800)]
+    base = settings(cores_max=3, **{name: value for name, value in kept.items() if name != "own"})
+    clouds = {"here": replace(base.clouds["here"], nodes_min=kept.get("own", 0))}
+    assert acts(plan(of(*nodes), Memory(), replace(base, clouds=clouds))) == [("drain", "l", "idle-timeout")]
+
+
 def test_a_node_without_part_in_the_limit_that_is_exceeded_is_taken_back() -> None:
     """It costs nothing; else an equal one would be made for the minimum while it is deleted."""
     free = replace(SMALL, name="free", price=0.0)
@@ -249,15 +258,29 @@ def test_a_drained_node_that_differs_is_let_go_and_made_anew() -> None:
     assert acts(decide(of(same), nodes_min=1)) == [("undrain", "n1", "nodes-min")]
 
 
-def test_nothing_is_replaced_by_what_does_not_boot() -> None:
-    boots = {"here/small/": Boots("here/small/", failures=1, rounds=1, failed_at=1.0)}
-    seen = of(idle("n1", made_of="old"))
-    kept = plan(seen, Memory(boots=boots), settings(nodes_min=1))
-    assert drained(kept) == []
-    said = [hold.reason.text for hold in kept.held if (hold.subject, hold.reason.code) == ("drift", "boots-fail")]
-    assert said[0].startswith("idle nodes that differ from what would be made today stay until a boot of what")
-    assert "boots-fail" not in {hold.reason.code for hold in plan(seen, Memory(), settings(nodes_min=1)).held}
-    assert drained(plan(seen, Memory(), settings(nodes_min=1))) == ["n1"]
+def failing(*keys: str, failures: int = 1) -> Memory:
+    return Memory(boots={key: Boots(key, failures=failures, rounds=1, failed_at=1.0) for key in keys})
+
+
+GONE = replace(S, name="gone")
+UNLUCKY: dict[str, tuple[Flavor, Memory, bool]] = {
+    "none has failed": (S, Memory(), False),
+    "its own": (S, failing("here/small/"), True),
+    "another one's": (S, failing("here/large/", "here//"), False),
+    "many of its cloud": (S, failing("here/large/", "here//", failures=6), True),
+    "all that may take its place": (GONE, failing("here/small/", "here/large/", "here//"), True),
+    "one of those that may take its place": (GONE, failing("here/small/", "here//"), False),
+}
+
+
+@pytest.mark.parametrize("case", UNLUCKY)
+def test_nothing_is_replaced_by_what_does_not_boot(case: str) -> None:
+    flavor, past, stays = UNLUCKY[case]
+    decided = plan(of(idle("n1", flavor, made_of="old")), past, settings(nodes_min=1, boot_failures=3))
+    assert drained(decided) == ([] if stays else ["n1"])
+    said = [hold.reason.text for hold in decided.held if (hold.subject, hold.reason.code) == ("drift", "boots-fail")]
+    assert len(said) == stays
+    assert all("stay until a boot of what would take their place has succeeded" in text for text in said)
 
 
 NO_LIMIT, MISSING = "limits allow none in their place", "nodes are missing for nodes_min"

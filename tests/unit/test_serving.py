@@ -14,6 +14,7 @@ from ehoslite.actions import Plan
 from ehoslite.ads import read_demand
 from ehoslite.asking import Unanswered
 from ehoslite.model import Unserved, World
+from ehoslite.resources import Resources
 from ehoslite.schedds import jobs_ahead
 from ehoslite.serving import Served, capping, read_served, serve
 from tests.unit.worlds import LARGE, decide, held, made, world
@@ -73,14 +74,21 @@ def test_a_group_is_capped_with_its_subgroups() -> None:
         ("bob", "Group_Physics.bob", ["group_physics"]),
         ("bob", "alice.bob", ["alice"]),
         ("bob", "group_physicsx.bob", []),
+        ("portal", "group_physics.john.doe", ["doe", "group_physics", "john.doe", "portal"]),
+        ("john.doe", "john.doe", ["john.doe"]),
     ],
 )
 def test_jobs_fall_under_the_caps_of_those_to_whom_they_are_accounted(
     owner: str, accounted: str, names: list[str]
 ) -> None:
     """However they came by it: `+AccountingGroup` sets no AcctGroup."""
-    caps = {"alice": 0, "portal": 0, "group_physics": 0}
+    caps = dict.fromkeys(("alice", "portal", "group_physics", "john.doe", "doe", "john"), 0)
     assert capping({"Owner": owner, "AccountingGroup": accounted}, caps) == names
+
+
+def test_where_the_group_is_told_the_rest_is_the_user() -> None:
+    job = {"Owner": "portal", "AcctGroup": "Group_physics.cms", "AccountingGroup": "group_physics.cms.john.doe"}
+    assert capping(job, dict.fromkeys(("group_physics", "john.doe", "doe", "cms"), 0)) == ["group_physics", "john.doe"]
 
 
 def test_each_cap_that_applies_binds() -> None:
@@ -201,20 +209,20 @@ def unserving(*parts: Unserved) -> World:
 
 @pytest.mark.parametrize("scaling", [{"nodes_spare": 2}, {"reserve_cores": 2}])
 def test_no_spare_node_and_no_reserve_is_made_for_those_who_start_no_node(scaling: dict[str, Any]) -> None:
-    """They would take it, and each one after it."""
-    for part in Unserved(1, "capped", "of alice", fits=False), Unserved(1, "not-negotiated", "unseen"):
-        assert made(decide(unserving(part), **scaling)) == {"small": 2}, "which they do not"
-    decided = decide(unserving(Unserved(9, "capped", "of alice")), **scaling)
+    """They would take it, and each one after it; those who ask for more than a spare node has would not."""
+    rest, larger = (Unserved(9, "capped", "of alice", (Resources(cpus, 1, 1),)) for cpus in (1, 2))
+    for part in larger, Unserved(1, "not-negotiated", "unseen"):
+        assert made(decide(unserving(part), **scaling)) == {"small": 2}
+    decided = decide(unserving(larger, rest), **scaling)
     assert made(decided) == {}
-    assert "no spare node and no reserve is made: 9 idle jobs of alice would take it" in texts(decided, "capped")
-    assert len(texts(decide(unserving(Unserved(9, "capped", "of alice"))), "capped")) == 1, "none is wanted"
+    assert "none is made: 9 idle jobs of alice would take it" in texts(decided, "capped")
+    assert len(texts(decide(unserving(rest)), "capped")) == 1, "none is wanted"
 
 
-def test_whether_a_capped_job_has_room_anywhere_is_told() -> None:
-    rooms = (LARGE.resources,)
-    for cores, fits in (128, False), (2, True):
-        _, (part,) = serve([group("alice", 5, RequestCpus=cores)], Served({"alice": 0}, rooms=rooms))
-        assert part.fits is fits
+def test_what_capped_jobs_ask_for_is_told() -> None:
+    jobs = [group("alice", 5, RequestCpus=2, Ad="a"), group("alice", 5, RequestCpus=2, Ad="b"), group("bob", 5)]
+    _, (part,) = serve(jobs, Served({"alice": 0}))
+    assert [request.cpus for request in part.requests] == [2]
 
 
 def test_without_any_rule_demand_is_read_as_it_is() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from ehoslite.look import Look
-from ehoslite.memory import Memory
+from ehoslite.memory import Boots, Memory
 from ehoslite.model import CondorState, Node, Room, VmState, World
 from ehoslite.nodes import DRAIN_REASON, remember
 from ehoslite.options import Seconds
@@ -143,6 +143,14 @@ def test_a_node_that_has_drifted_is_said_to() -> None:
     differs = "it differs from what would be made today"
     assert differs in said(world([node], [slot("n1")], flavors=[today]))
     assert differs not in said(world([replace(node, made_of="today")], [slot("n1")], flavors=[today]))
+
+
+def test_a_node_that_stays_as_boots_fail_is_said_to() -> None:
+    node, wanted = replace(server("n1"), made_of="yesterday"), settings(nodes_min=1)
+    seen = world([node], [slot("n1")], flavors=[replace(SMALL, made_of="today")])
+    past = Memory(boots={"here/small/": Boots("here/small/", failures=1, rounds=1, failed_at=1.0)})
+    look = Look(seen, past, plan(seen, past, wanted))
+    assert "[boots-fail]" in "".join(plan_lines(look.plan.nodes[0], look, wanted))
 
 
 def test_what_passes_did_is_told_of_that_node_alone() -> None:

@@ -167,9 +167,10 @@ def test_good_expressions(expression: str) -> None:
         ("0 20 * 13 *", "out of range"),
         ("0 0 30 2 *", "no day that there is"),
         ("1-5/0 * * * *", "not acceptable"),
-        ("0 8 * * 6-6", "write 6 for 6-6"),
-        ("0 8,10-10 * * *", "write 10 for 10-10"),
-        ("0 8 * * Sat-sat", "write Sat for Sat-sat"),
+        ("0 8 * * 6-6", "itself, 6-6: write the value alone"),
+        ("0 8,10-010/2 * * *", "itself, 10-010: write the value alone"),
+        ("0 8 * * Sat-6", "itself, Sat-6: write the value alone"),
+        ("0 8 * 1-jan *", "itself, 1-jan: write the value alone"),
     ],
 )
 def test_bad_expressions_are_told(expression: str, what: str) -> None:
