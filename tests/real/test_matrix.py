@@ -290,12 +290,25 @@ def start_nodes(scene: Scene, world: World, record: Record) -> Memory:
     return memory
 
 
+def read_bytes(path: Path) -> bytes:
+    """What is in a file; nothing while a daemon makes it anew."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return b""
+
+
 def what_the_pool_does(stand: Stand) -> set[tuple[int, str]]:
     """The cells whose job was matched and started, once nothing moves any more: all nodes are there and empty, and the
-    negotiator has looked at every job that is left twice since. The cycle of its first look may have begun, on a busy
-    machine, while there were jobs on the nodes; that of its second has begun when the first was over."""
+    negotiator has looked at every job that is left twice since, and matched none. The cycle of its first look may have
+    begun, on a busy machine, while there were jobs on the nodes; that of its second has begun when the first was over.
+    A job that was matched may wait again when its claim has failed."""
     submit(stand, bound=True)
     attributes = ["Cell", "CellCloud", "CellFlavor", "NumJobStarts"]
+
+    def matches() -> int:
+        logs = (stand.pool.manager / "log" / name for name in ("NegotiatorLog.old", "NegotiatorLog"))
+        return sum(read_bytes(path).count(b"  Matched ") for path in logs)
 
     def idle() -> list[Any]:
         return stand.pool.queue("JobStatus == 1", ["LastRejMatchTime"])
@@ -311,11 +324,11 @@ def what_the_pool_does(stand: Stand) -> set[tuple[int, str]]:
 
     def is_settled() -> bool:
         wait_until(is_calm, 60, "a moment at which no job runs")
-        left, since = len(idle()), time.time()
+        before, since = matches(), time.time()
         for _ in range(2):
             wait_until(partial(is_refused, since), 60, "the negotiator to look at every job that is left")
             since = max((job.get("LastRejMatchTime", 0) for job in idle()), default=since)
-        return is_calm() and len(idle()) == left
+        return is_calm() and matches() == before
 
     wait_until(is_settled, 120, "every job that can start to have ended, and every other to have been refused")
     done = stand.pool.history(attributes=attributes)
